@@ -1,0 +1,60 @@
+//! Records as bytes and back. What is written once is read for ever: numbers and layouts below do not change; what
+//! is new gets a new record kind or a new bit.
+//!
+//! ```text
+//! v = LEB128 number   s = v length, bytes   [..] = only when its flag says so   {..}* = v count, then so many
+//! kind  2 enqueue    {queue u64, seq v, via v}*  message
+//!       3 settle     queue u64  {difference to the seq before, wrapping, v}*
+//!       4 purge      queue u64  through v
+//!       5 count      queue u64  seq v  deliveries v
+//!       6 drop queue queue u64
+//!       7 append     stream u64  shard v  first offset v  at v  {length u32, message}*
+//!       8 trim       stream u64  shard v  first offset v
+//!       9 retain     vhost s  topic s  0 | 1 message
+//!      10 define     kind s  key s  0 | 1 value s
+//! message flags u8 (1 durable, 2 ttl, 4 delay, 8 extra)  priority u8  published v  [ttl v]  [delay v]
+//!         exchange s  routing key s  codec tag s  properties s  [extra]  body: all that follows
+//! extra   flags u8 (1 group, 2 dedup, 4 message id, 8 hash, 16 first death, 32 trace, 64 sender)
+//!         [group s] [dedup s] [message id s] [trace s] [sender s] [hash u128] [queue s reason u8 exchange s]
+//!         {extra key s}*  {death}*
+//! death   queue s  reason u8  count v  time v  exchange s  {routing key s}*  0 | 1 original ttl v
+//! ```
+
+mod decode;
+mod encode;
+mod extra;
+mod primitives;
+
+pub(crate) use decode::{DecodeError, decode};
+pub(crate) use encode::{encode, frame_bytes_max};
+
+pub(crate) const ENQUEUE: u8 = 2;
+pub(crate) const SETTLE: u8 = 3;
+pub(crate) const PURGE: u8 = 4;
+pub(crate) const COUNT: u8 = 5;
+pub(crate) const DROP_QUEUE: u8 = 6;
+pub(crate) const APPEND: u8 = 7;
+pub(crate) const TRIM: u8 = 8;
+pub(crate) const RETAIN: u8 = 9;
+pub(crate) const DEFINE: u8 = 10;
+
+const DURABLE: u8 = 1;
+const TTL: u8 = 2;
+const DELAY: u8 = 4;
+const EXTRA: u8 = 8;
+
+/// Names of the record kinds, for inspection.
+pub(crate) fn kind_name(kind: u8) -> &'static str {
+    match kind {
+        ENQUEUE => "enqueue",
+        SETTLE => "settle",
+        PURGE => "purge",
+        COUNT => "count",
+        DROP_QUEUE => "drop-queue",
+        APPEND => "append",
+        TRIM => "trim",
+        RETAIN => "retain",
+        DEFINE => "define",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,31 @@
+//! The store: one checksummed, segmented, append-only log per worker.
+//!
+//! Owns: how records lie on the disk, group commit, recovery after a crash, reuse of segment files, and the
+//! [`disk::Disk`] port with its two implementations. Refuses: what the records mean (that is the engine's fold over
+//! them), clocks beyond stamping a batch, and guessing around damage: what was synced and can not be read any more
+//! stops the start.
+
+mod codec;
+mod commit;
+pub mod disk;
+mod error;
+mod format;
+mod group;
+mod inspect;
+mod log;
+mod options;
+mod recovery;
+mod scan;
+mod segment;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{AppendError, StoreError};
+pub use inspect::{Inspection, SegmentReport, inspect};
+pub use log::{Batch, LocalLog, WorkerLog};
+pub use options::{CodecLookup, LogOptions};
+pub use recovery::{Recovery, TornTail};
+pub use segment::SegmentInfo;
