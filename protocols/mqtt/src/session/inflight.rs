@@ -1,0 +1,261 @@
+//! QoS 1 and 2 messages on their way to the client: packet identifiers, their phases, and the send quota.
+//!
+//! ```text
+//!  QoS 1:  Sent ---PUBACK---> free
+//!  QoS 2:  Sent ---PUBREC---> Released (PUBREL sent) ---PUBCOMP---> free
+//!  resumed session:  Resumed ---redelivered---> Sent;  ---skipped by the queue---> free (QoS 1), Released (QoS 2)
+//! ```
+//! The lease ends with PUBACK or PUBREC. A message without a lease (retained) is not sent again in a later connection.
+
+use crate::errors::Refusal;
+use model::{delivery::Lease, ids::ConsumerId};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+
+/// The consumer and lease to settle.
+pub(crate) type Held = Option<(ConsumerId, Lease)>;
+
+/// Where a packet identifier stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// PUBLISH sent.
+    Sent { qos: u8, held: Held },
+    /// PUBREL sent, as the `order`th.
+    Released { order: u64 },
+    /// Sent in an earlier connection; its queue will hand out number `seq` again.
+    Resumed { qos: u8, seq: u64 },
+}
+
+/// What is to be done about an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing more.
+    Nothing,
+    /// The message is through; its lease, if any, ends.
+    Settle(Held),
+    /// The message arrived: its lease ends, PUBREL goes out.
+    Release(Held),
+}
+
+/// Packet identifiers in use towards one client.
+#[derive(Debug, Default)]
+pub(crate) struct Inflight {
+    last_id: u16,
+    phases: FxHashMap<u16, Phase>,
+    /// Number in the queue and packet identifier, ascending.
+    resumed: VecDeque<(u64, u16)>,
+    releases: u64,
+    quota: u16,
+    quota_max: u16,
+}
+
+impl Inflight {
+    /// A table with room for `quota` messages in flight.
+    pub(crate) fn new(quota: u16) -> Self {
+        Self { quota, quota_max: quota, ..Self::default() }
+    }
+
+    /// True when another QoS 1 or 2 message may be sent.
+    pub(crate) fn has_room(&self) -> bool {
+        self.quota > 0
+    }
+
+    /// The identifier given out last; the next one follows it.
+    pub(crate) fn last_id(&self) -> u16 {
+        self.last_id
+    }
+
+    /// All identifiers in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, Phase)> + '_ {
+        self.phases.iter().map(|(id, phase)| (*id, *phase))
+    }
+
+    /// Takes an identifier for a message about to be sent; `None` when there is no room.
+    pub(crate) fn begin(&mut self, qos: u8, held: Held) -> Option<u16> {
+        let quota = self.quota.checked_sub(1)?;
+        let id = self.free_id()?;
+        self.quota = quota;
+        self.phases.insert(id, Phase::Sent { qos, held });
+        Some(id)
+    }
+
+    fn free_id(&mut self) -> Option<u16> {
+        for _ in 0..u16::MAX {
+            self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
+            if !self.phases.contains_key(&self.last_id) {
+                return Some(self.last_id);
+            }
+        }
+        None
+    }
+
+    /// Takes up what an earlier connection left: in the order of the queue for what was sent, in the order of
+    /// sending for what was released.
+    pub(crate) fn resume(&mut self, last_id: u16, left: &[(u16, Phase)]) {
+        self.last_id = last_id;
+        for (id, phase) in left.iter().filter(|(id, _)| *id != 0) {
+            let phase = match *phase {
+                Phase::Released { .. } => self.next_release(),
+                other => other,
+            };
+            self.phases.insert(*id, phase);
+            if let Phase::Resumed { seq, .. } = phase {
+                self.resumed.push_back((seq, *id));
+            }
+        }
+        self.resumed.make_contiguous().sort_unstable();
+    }
+
+    fn next_release(&mut self) -> Phase {
+        self.releases += 1;
+        Phase::Released { order: self.releases }
+    }
+
+    /// Identifiers whose PUBREL was sent, oldest first.
+    pub(crate) fn released(&self) -> Vec<u16> {
+        let mut ids: Vec<(u64, u16)> = self
+            .iter()
+            .filter_map(
+                |(id, phase)| if let Phase::Released { order } = phase { Some((order, id)) } else { None },
+            )
+            .collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The queue hands out number `seq`: the identifier and QoS that it had in an earlier connection. What the queue
+    /// passed over is gone (expired, purged); of that, the identifiers that need a PUBREL are put in `skipped`, so
+    /// that the client lets go of them.
+    pub(crate) fn recall(&mut self, seq: u64, skipped: &mut Vec<u16>) -> Option<(u16, u8)> {
+        while let Some((first, id)) = self.resumed.front().copied() {
+            if first > seq {
+                return None;
+            }
+            self.resumed.pop_front();
+            let Some(Phase::Resumed { qos, .. }) = self.phases.get(&id).copied() else { continue };
+            if first == seq {
+                return Some((id, qos));
+            }
+            self.phases.remove(&id);
+            if qos == 2 {
+                let released = self.next_release();
+                self.phases.insert(id, released);
+                skipped.push(id);
+            }
+        }
+        None
+    }
+
+    /// A recalled message is about to be sent again. False when there is no room for it.
+    pub(crate) fn begin_again(&mut self, id: u16, qos: u8, held: Held) -> bool {
+        let Some(quota) = self.quota.checked_sub(1) else { return false };
+        self.quota = quota;
+        self.phases.insert(id, Phase::Sent { qos, held });
+        true
+    }
+
+    /// A recalled message is not sent after all; its identifier is free.
+    pub(crate) fn forget(&mut self, id: u16) {
+        self.phases.remove(&id);
+    }
+
+    fn end(&mut self, id: u16) {
+        self.phases.remove(&id);
+        self.quota = self.quota.saturating_add(1).min(self.quota_max);
+    }
+
+    /// PUBACK. Unsolicited ones are ignored. Errors: the message is not QoS 1.
+    pub(crate) fn acknowledge(&mut self, id: u16) -> Result<Answer, Refusal> {
+        match self.phases.get(&id) {
+            Some(Phase::Sent { qos: 1, held }) => {
+                let held = *held;
+                self.end(id);
+                Ok(Answer::Settle(held))
+            }
+            Some(Phase::Sent { .. } | Phase::Released { .. }) => Err(Refusal::protocol("PUBACK for QoS 2")),
+            Some(Phase::Resumed { .. }) | None => Ok(Answer::Nothing),
+        }
+    }
+
+    /// PUBREC. Errors: the message is not QoS 2.
+    pub(crate) fn received(&mut self, id: u16, refused: bool) -> Result<Answer, Refusal> {
+        match self.phases.get(&id).copied() {
+            Some(Phase::Sent { qos: 2, held }) if refused => {
+                self.end(id);
+                Ok(Answer::Settle(held))
+            }
+            Some(Phase::Sent { qos: 2, held }) => {
+                let released = self.next_release();
+                self.phases.insert(id, released);
+                Ok(Answer::Release(held))
+            }
+            Some(Phase::Sent { .. }) => Err(Refusal::protocol("PUBREC for QoS 1")),
+            _ if refused => Ok(Answer::Nothing),
+            _ => Ok(Answer::Release(None)),
+        }
+    }
+
+    /// PUBCOMP. Unsolicited ones are ignored. Errors: the message was not released.
+    pub(crate) fn complete(&mut self, id: u16) -> Result<(), Refusal> {
+        match self.phases.get(&id) {
+            Some(Phase::Released { .. }) => self.end(id),
+            Some(Phase::Sent { .. }) => return Err(Refusal::protocol("PUBCOMP without PUBREL")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+    use model::ids::QueueId;
+
+    fn held(seq: u64) -> Held {
+        Some((ConsumerId(1), Lease { queue: QueueId(1), seq }))
+    }
+
+    #[test]
+    fn quota_opens_with_the_end_of_the_exchange() {
+        let mut inflight = Inflight::new(1);
+        assert_eq!(inflight.begin(2, held(1)), Some(1));
+        assert_eq!(inflight.begin(1, held(2)), None);
+        assert_eq!(inflight.received(1, false), Ok(Answer::Release(held(1))));
+        assert!(!inflight.has_room());
+        inflight.complete(1).unwrap();
+        assert_eq!(inflight.begin(1, held(2)), Some(2));
+        assert!(inflight.received(2, false).is_err());
+        assert_eq!(inflight.acknowledge(2), Ok(Answer::Settle(held(2))));
+        assert_eq!(inflight.acknowledge(2), Ok(Answer::Nothing));
+        assert!(inflight.has_room());
+    }
+
+    #[test]
+    fn recalls_in_queue_order() {
+        let mut inflight = Inflight::new(10);
+        let left = [
+            (3, Phase::Resumed { qos: 1, seq: 30 }),
+            (1, Phase::Resumed { qos: 2, seq: 10 }),
+            (2, Phase::Resumed { qos: 1, seq: 20 }),
+            (9, Phase::Released { order: 0 }),
+        ];
+        inflight.resume(9, &left);
+        let mut skipped = Vec::new();
+        assert_eq!(inflight.recall(5, &mut skipped), None);
+        assert_eq!(inflight.recall(20, &mut skipped), Some((2, 1)));
+        assert_eq!(skipped, [1]);
+        assert_eq!(inflight.released(), [9, 1]);
+        assert_eq!(inflight.recall(31, &mut skipped), None);
+        assert_eq!(inflight.begin(1, None), Some(10));
+        assert_eq!(inflight.iter().count(), 4);
+    }
+
+    #[test]
+    fn identifiers_wrap_past_those_in_use() {
+        let mut inflight = Inflight::new(10);
+        inflight.resume(u16::MAX - 1, &[(1, Phase::Released { order: 0 })]);
+        assert_eq!(inflight.begin(1, None), Some(u16::MAX));
+        assert_eq!(inflight.begin(1, None), Some(2));
+    }
+}

@@ -1,0 +1,326 @@
+//! From the client to the broker: PUBLISH, PUBREL, and the queue that a publish may have to wait for.
+//!
+//! QoS 1 is acknowledged once its confirm is there. QoS 2 is kept until PUBREL, published then, and completed once its
+//! confirm is there; the order of messages is that of PUBREL.
+
+use super::{Busy, MqttSession, Pending, Turn, acks::Acks};
+use crate::{
+    codec::{
+        acks::{self, first},
+        publish::{self, Publish},
+    },
+    convert::{self, MQTT},
+    errors::{Refusal, publish_code, reason},
+    topic::{self, Address, Place},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use md5::{Digest, Md5};
+use model::{
+    Millis, Name,
+    command::{self, Op, Reply},
+    definition::QueueDeclare,
+    ids::ConfirmToken,
+    limits::COPY_OUT_BELOW_BYTES,
+    message::{Message, Native},
+};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// User property of a publish to `$stream/`: what to shard by instead of the client identifier.
+const PARTITION_KEY: &str = "partition-key";
+
+/// A message ready to be routed.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    message: Arc<Message>,
+    retain: bool,
+    /// Declare the queue when nothing takes the message.
+    declare: bool,
+    /// The acknowledgement that waits for it.
+    token: Option<ConfirmToken>,
+}
+
+impl Ready {
+    pub(super) fn publish(&self, confirm: Option<ConfirmToken>) -> command::Publish {
+        command::Publish { message: self.message.clone(), confirm, retain: self.retain }
+    }
+
+    fn cost(&self) -> usize {
+        self.message.cost_bytes()
+    }
+}
+
+/// A QoS 2 packet identifier of the client that waits for its PUBREL.
+#[derive(Debug)]
+pub(crate) enum HeldPublish {
+    Waiting(Ready),
+    /// Published at the end of an earlier connection.
+    Published,
+}
+
+/// State of the direction from the client.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    pub(super) acks: Acks,
+    pub(super) held: FxHashMap<u16, HeldPublish>,
+    held_bytes: usize,
+    /// Addresses by topic alias, from 1.
+    aliases: Vec<Option<Result<Address, u8>>>,
+    /// The topic published to last and its address: most clients have few topics.
+    last_topic: Vec<u8>,
+    last_address: Option<Result<Address, u8>>,
+}
+
+impl Incoming {
+    /// Takes up identifiers of an earlier connection.
+    pub(super) fn resume(&mut self, identifiers: &[u16]) {
+        self.held.extend(identifiers.iter().map(|id| (*id, HeldPublish::Published)));
+    }
+
+    /// Identifiers that wait for PUBREL.
+    pub(super) fn identifiers(&self) -> Vec<u16> {
+        let mut identifiers: Vec<u16> = self.held.keys().copied().collect();
+        identifiers.sort_unstable();
+        identifiers
+    }
+
+    fn take(&mut self, packet_id: u16) -> Option<HeldPublish> {
+        let held = self.held.remove(&packet_id)?;
+        if let HeldPublish::Waiting(ready) = &held {
+            self.held_bytes = self.held_bytes.saturating_sub(ready.cost());
+        }
+        Some(held)
+    }
+}
+
+/// What a PUBLISH or a will says besides where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content<'a> {
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    /// Property section, checked.
+    pub(super) properties: &'a [u8],
+    /// All of the property section travels with the message.
+    pub(super) verbatim: bool,
+    pub(super) expiry_s: Option<u32>,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> From<&Publish<'a>> for Content<'a> {
+    fn from(publish: &Publish<'a>) -> Self {
+        Self {
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties,
+            verbatim: publish.alias.is_none() && publish.expiry_s.is_none(),
+            expiry_s: publish.expiry_s,
+            payload: publish.payload,
+        }
+    }
+}
+
+/// Makes a message. A short payload is copied, so that the message does not pin `frame`, the packet's own buffer; a
+/// long one is a slice of it.
+pub(super) fn compose(
+    content: Content<'_>,
+    address: &Address,
+    frame: Option<&Bytes>,
+    now: Millis,
+) -> Message {
+    let Content { properties, payload, .. } = content;
+    let flags = convert::flags(content.qos, content.retain);
+    let shared =
+        frame.filter(|_| payload.len() >= COPY_OUT_BELOW_BYTES).map(|frame| frame.slice_ref(payload));
+    let (native, body) = if properties.is_empty() {
+        (convert::bare(flags), shared.unwrap_or_else(|| Bytes::copy_from_slice(payload)))
+    } else {
+        let copied = if shared.is_some() { &[] } else { payload };
+        let mut block = BytesMut::with_capacity(1 + properties.len() + copied.len());
+        block.put_u8(flags);
+        if content.verbatim {
+            block.put_slice(properties);
+        } else {
+            publish::put_forwarded(&mut block, properties);
+        }
+        let native_len = block.len();
+        block.put_slice(copied);
+        let mut native = block.freeze();
+        let copied = native.split_off(native_len);
+        (Native { codec: &MQTT, properties: native }, shared.unwrap_or(copied))
+    };
+    let mut message = Message::new(address.exchange.clone(), address.key.clone(), native, body.into(), now);
+    message.durable = content.qos > 0;
+    message.ttl_ms = content.expiry_s.map(|seconds| u64::from(seconds) * 1000);
+    message
+}
+
+impl MqttSession {
+    pub(super) fn on_publish(
+        &mut self,
+        flags: u8,
+        body: &[u8],
+        frame: Option<&Bytes>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Refusal> {
+        let publish = publish::decode(flags, body, self.version)?;
+        let address = match self.address(&publish)? {
+            Ok(_) if publish.utf8 && std::str::from_utf8(publish.payload).is_err() => {
+                return self.decline(&publish, reason::PAYLOAD_FORMAT_INVALID, turn);
+            }
+            Ok(address) => address,
+            Err(code) => return self.decline(&publish, code, turn),
+        };
+        let mut message = compose(Content::from(&publish), &address, frame, turn.now);
+        if address.place == Place::Stream {
+            message.extra_mut().explicit_hash = Some(self.shard_hash(&message));
+        }
+        let mut ready = Ready {
+            message: Arc::new(message),
+            retain: publish.retain,
+            declare: address.place == Place::Queue,
+            token: None,
+        };
+        match publish.qos {
+            0 => self.route(ready, turn),
+            1 => {
+                ready.token = Some(self.owe(publish.packet_id, false)?);
+                self.route(ready, turn);
+            }
+            _ => self.hold(&publish, ready, turn)?,
+        }
+        Ok(())
+    }
+
+    /// The address of a publish, by topic or alias. Outer errors end the connection, inner ones refuse the message.
+    fn address(&mut self, publish: &Publish<'_>) -> Result<Result<Address, u8>, Refusal> {
+        let Some(alias) = publish.alias else { return self.address_of(publish.topic) };
+        if alias > self.config.topic_alias_max {
+            return Err(Refusal::new(reason::TOPIC_ALIAS_INVALID, "topic alias above the maximum"));
+        }
+        let index = usize::from(alias).saturating_sub(1);
+        if publish.topic.is_empty() {
+            let known = self.incoming.aliases.get(index).cloned().flatten();
+            return known.ok_or(Refusal::protocol("unknown topic alias"));
+        }
+        let address = self.address_of(publish.topic)?;
+        if self.incoming.aliases.len() <= index {
+            self.incoming.aliases.resize(index + 1, None);
+        }
+        if let Some(slot) = self.incoming.aliases.get_mut(index) {
+            *slot = Some(address.clone());
+        }
+        Ok(address)
+    }
+
+    fn address_of(&mut self, topic: &[u8]) -> Result<Result<Address, u8>, Refusal> {
+        if let Some(address) = &self.incoming.last_address
+            && self.incoming.last_topic == topic
+        {
+            return Ok(address.clone());
+        }
+        let address = topic::address(topic::check_name(topic)?, &self.config);
+        self.incoming.last_topic.clear();
+        self.incoming.last_topic.extend_from_slice(topic);
+        self.incoming.last_address = Some(address.clone());
+        Ok(address)
+    }
+
+    /// The Kinesis rule on the user property `partition-key`, else on the client identifier.
+    fn shard_hash(&self, message: &Message) -> u128 {
+        let chosen = message.envelope().headers.str(PARTITION_KEY);
+        let key = chosen.unwrap_or(&self.client_id);
+        u128::from_be_bytes(Md5::digest(key.as_bytes()).into())
+    }
+
+    /// Owes an acknowledgement. Errors: the client does not wait for those that it is owed.
+    fn owe(&mut self, packet_id: u16, release: bool) -> Result<ConfirmToken, Refusal> {
+        if self.incoming.acks.len() >= self.config.unconfirmed_max {
+            return Err(Refusal::new(reason::RECEIVE_MAX_EXCEEDED, "too many unconfirmed publishes"));
+        }
+        Ok(self.incoming.acks.owe(packet_id, release))
+    }
+
+    /// Answers a publish that goes nowhere.
+    fn decline(&mut self, publish: &Publish<'_>, code: u8, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        match publish.qos {
+            0 if code == reason::PAYLOAD_FORMAT_INVALID => {
+                return Err(Refusal::new(code, "payload is not UTF-8"));
+            }
+            0 => {}
+            1 => {
+                let token = self.owe(publish.packet_id, false)?;
+                self.decide(token, code, true, turn);
+            }
+            _ => acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, publish.packet_id, code),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, publish: &Publish<'_>, ready: Ready, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        let id = publish.packet_id;
+        let again = publish.duplicate && matches!(self.incoming.held.get(&id), Some(HeldPublish::Published));
+        if !again {
+            self.incoming.take(id);
+            self.incoming.held_bytes += ready.cost();
+            if self.incoming.held_bytes > self.config.held_bytes_max {
+                return Err(Refusal::new(reason::RECEIVE_MAX_EXCEEDED, "too many unreleased publishes"));
+            }
+            self.incoming.held.insert(id, HeldPublish::Waiting(ready));
+        }
+        acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, id, reason::SUCCESS);
+        Ok(())
+    }
+
+    pub(super) fn on_pubrel(&mut self, packet_id: u16, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        let token = self.owe(packet_id, true)?;
+        match self.incoming.take(packet_id) {
+            Some(HeldPublish::Waiting(ready)) => self.route(Ready { token: Some(token), ..ready }, turn),
+            Some(HeldPublish::Published) | None => self.decide(token, reason::SUCCESS, true, turn),
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, token: ConfirmToken, code: u8, done: bool, turn: &mut Turn<'_>) {
+        self.incoming.acks.decide(token, code, done);
+        self.incoming.acks.flush(&mut turn.out.wire.tail, self.version);
+    }
+
+    fn route(&mut self, ready: Ready, turn: &mut Turn<'_>) {
+        let outcome = turn.broker.publish(ready.publish(ready.token));
+        let (code, done) = match outcome {
+            Ok(routed) if routed.destinations == 0 && !routed.pending => {
+                if ready.declare {
+                    return self.declare_for(ready, turn);
+                }
+                (reason::NO_MATCHING_SUBSCRIBERS, true)
+            }
+            Ok(routed) if routed.destinations == 0 => (reason::NO_MATCHING_SUBSCRIBERS, false),
+            Ok(routed) => (reason::SUCCESS, !routed.pending),
+            Err(error) => (publish_code(&error), true),
+        };
+        if let Some(token) = ready.token {
+            self.decide(token, code, done, turn);
+        }
+    }
+
+    /// Nothing took a message for a queue: declares it, and holds up what comes after.
+    fn declare_for(&mut self, ready: Ready, turn: &mut Turn<'_>) {
+        let declare = queue_declare(ready.message.routing_key.clone());
+        self.busy = Some(Box::new(Busy::Publish(ready)));
+        self.request(Op::DeclareQueue(declare), Pending::DeclareForPublish, turn);
+    }
+
+    pub(super) fn on_declared(&mut self, reply: Reply, turn: &mut Turn<'_>) {
+        let Some(Busy::Publish(ready)) = self.busy.take().map(|busy| *busy) else { return };
+        match (reply, ready.token) {
+            (Reply::Failed(error), Some(token)) => self.decide(token, publish_code(&error), true, turn),
+            (Reply::Failed(_), None) => {}
+            _ => self.route(Ready { declare: false, ..ready }, turn),
+        }
+    }
+}
+
+/// A queue as MQTT names it into being: durable, or whatever it already is.
+pub(super) fn queue_declare(name: Name) -> QueueDeclare {
+    QueueDeclare { name, durable: true, attach: true, ..QueueDeclare::default() }
+}
