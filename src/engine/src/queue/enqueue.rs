@@ -1,0 +1,158 @@
+//! How a message gets into a queue: duplicates, circles, length limits, time to live, delay.
+
+use super::{
+    Queue,
+    dead_letter::is_cycle,
+    slot::{NEVER, Slot, State, entered_ms},
+};
+use crate::{topology::settings::Overflow, worker::turn::Turn};
+use model::{
+    Millis,
+    message::{DeathReason, Message},
+};
+use std::sync::Arc;
+
+/// What became of a message that was to enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It is in under this number.
+    Kept {
+        seq: u64,
+        /// It is to be written to the log.
+        logged: bool,
+    },
+    /// It counts as served, though it is not kept: a duplicate, or going in circles.
+    Served,
+    /// No room.
+    Refused,
+}
+
+impl Queue {
+    /// Takes a message in. `log_bytes` is this queue's share of its record.
+    pub(crate) fn enqueue(
+        &mut self,
+        message: &Arc<Message>,
+        via: u32,
+        log_bytes: u32,
+        turn: &mut Turn<'_>,
+    ) -> Entry {
+        if self.settings.overflow != Overflow::DropHead && self.is_full_for(message, turn) {
+            return self.refuse(message, via, turn);
+        }
+        if !self.admits(message, turn.now, turn.limits.dedup_ids) {
+            return Entry::Served;
+        }
+        let ttl_ms = self.ttl_of(message);
+        let expires_ms = ttl_ms.map_or(NEVER, |ttl| turn.now.saturating_add(ttl));
+        let mut slot = Slot::new(message.clone(), via, expires_ms);
+        slot.logged = message.durable && self.settings.durable;
+        slot.log_bytes = if slot.logged { log_bytes } else { 0 };
+        let delay_ms = message.delay_ms.unwrap_or(self.settings.delay_ms);
+        if delay_ms > 0 {
+            slot.state = State::Delayed(turn.now.saturating_add(delay_ms));
+        }
+        let (logged, ready) = (slot.logged, slot.is_ready());
+        let seq = self.insert(slot);
+        if logged {
+            self.last_logged = Some(seq);
+        }
+        if ready {
+            if ttl_ms == Some(0) {
+                self.deliver_or_expire(seq, turn);
+            }
+            self.enforce_length(turn);
+        }
+        Entry::Kept { seq, logged }
+    }
+
+    /// The lower one of the message's and the queue's time to live.
+    pub(super) fn ttl_of(&self, message: &Message) -> Option<Millis> {
+        match (message.ttl_ms, self.settings.message_ttl_ms) {
+            (Some(own), Some(queue)) => Some(own.min(queue)),
+            (own, queue) => own.or(queue),
+        }
+    }
+
+    fn insert(&mut self, slot: Slot) -> u64 {
+        let (state, cost, expires_ms, log_bytes) = (slot.state, slot.cost(), slot.expires_ms, slot.log_bytes);
+        let seq = self.slots.push(slot);
+        self.counts.bytes += cost;
+        self.counts.log_bytes += u64::from(log_bytes);
+        self.count(seq, state, cost);
+        if expires_ms != NEVER {
+            self.expiring = true;
+            self.schedule.at(expires_ms);
+        }
+        if let Some(slot) = self.slots.find(seq) {
+            self.order.enqueued(seq, slot, &self.slots);
+        }
+        seq
+    }
+
+    /// False for a duplicate and for a message that goes in circles.
+    fn admits(&mut self, message: &Message, now: Millis, dedup_ids: usize) -> bool {
+        if message.extra.is_none() {
+            return true;
+        }
+        !is_cycle(message, &self.name)
+            && (!self.settings.fifo
+                || self.dedup.admit(message, self.settings.dedup_per_group, now, dedup_ids))
+    }
+
+    /// Remembers the deduplication id of a message that was read from the log.
+    pub(super) fn note_replayed(&mut self, message: &Message, dedup_ids: usize) {
+        if self.settings.fifo {
+            self.dedup.admit(message, self.settings.dedup_per_group, entered_ms(message), dedup_ids);
+        }
+    }
+
+    fn is_over(&self, more: u64, more_bytes: u64) -> bool {
+        self.settings.max_length.is_some_and(|max| self.counts.ready + more > max)
+            || self.settings.max_length_bytes.is_some_and(|max| self.counts.ready_bytes + more_bytes > max)
+    }
+
+    /// Whether one more message is too much, after what can be handed out was.
+    fn is_full_for(&mut self, message: &Message, turn: &mut Turn<'_>) -> bool {
+        let cost = message.cost_bytes() as u64;
+        if self.is_over(1, cost) {
+            self.pump(turn, usize::MAX);
+        }
+        self.is_over(1, cost)
+    }
+
+    fn refuse(&mut self, message: &Arc<Message>, via: u32, turn: &mut Turn<'_>) -> Entry {
+        if self.settings.overflow == Overflow::RejectPublishDeadLetter {
+            let seq = self.insert(Slot::new(message.clone(), via, NEVER));
+            self.die(seq, DeathReason::MaxLength, turn);
+        }
+        Entry::Refused
+    }
+
+    /// Drops from the head what is over the length limit, after what can be handed out was.
+    pub(crate) fn enforce_length(&mut self, turn: &mut Turn<'_>) {
+        if self.settings.overflow != Overflow::DropHead || !self.is_over(0, 0) {
+            return;
+        }
+        self.pump(turn, usize::MAX);
+        while self.is_over(0, 0) {
+            // When every group is held, the limit still counts.
+            let oldest = || self.slots.iter().find(|(_, slot)| slot.is_ready()).map(|(seq, _)| seq);
+            let Some(seq) = self.order.peek(&self.slots).or_else(oldest) else { return };
+            self.die(seq, DeathReason::MaxLength, turn);
+        }
+    }
+
+    /// Time to live 0: straight to a consumer or not at all.
+    fn deliver_or_expire(&mut self, seq: u64, turn: &mut Turn<'_>) {
+        if let Some(slot) = self.slots.find_mut(seq) {
+            slot.expires_ms = NEVER;
+        }
+        self.pump(turn, usize::MAX);
+        if let Some(slot) = self.slots.find_mut(seq) {
+            slot.expires_ms = turn.now;
+            if slot.is_ready() {
+                self.die(seq, DeathReason::Expired, turn);
+            }
+        }
+    }
+}

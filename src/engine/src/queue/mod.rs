@@ -1,0 +1,261 @@
+//! The queue engine: competing consumers over one ordered set of messages. Owns states, counts, order and leases of
+//! the messages of one queue. Refuses routing, sockets and time other than what it is told.
+
+mod consumers;
+mod dead_letter;
+mod dedup;
+mod dispatch;
+mod enqueue;
+mod groups;
+mod handles;
+mod holder;
+mod lease;
+mod order;
+mod replay;
+mod rotation;
+mod slot;
+mod slots;
+mod upkeep;
+mod waiting;
+
+use crate::{topology::settings::QueueSettings, worker::turn::Schedule};
+use dedup::Dedup;
+use holder::Holder;
+use model::{Millis, Name, command::QueueStatus, ids::QueueId};
+use order::Order;
+use rotation::Rotation;
+use slab::Slab;
+use slot::{Slot, State};
+use slots::Slots;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use waiting::Waiting;
+
+pub(crate) use enqueue::Entry;
+pub(crate) use slots::Trash;
+
+/// How many messages are in which state, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) ready: u64,
+    pub(crate) ready_bytes: u64,
+    /// With a holder or a deadline.
+    pub(crate) leased: u64,
+    /// Those with a deadline.
+    pub(crate) timed: u64,
+    pub(crate) delayed: u64,
+    pub(crate) dying: u64,
+    /// Of all.
+    pub(crate) bytes: u64,
+    /// This queue's share of what its messages take in the log.
+    pub(crate) log_bytes: u64,
+}
+
+/// One queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    id: QueueId,
+    /// Where it stands in its worker.
+    place: u32,
+    vhost: Name,
+    name: Name,
+    settings: Arc<QueueSettings>,
+    slots: Slots,
+    order: Order,
+    counts: Counts,
+    holders: Slab<Holder>,
+    rotation: Rotation,
+    /// The one consumer served, where only one is.
+    active: Option<u32>,
+    /// The consumer of highest priority that has been here longest.
+    best: Option<u32>,
+    consumers: u32,
+    /// Consumers that ever came.
+    arrivals: u64,
+    /// Delays and lease deadlines.
+    waits: BTreeSet<(Millis, u64)>,
+    waiting: Waiting,
+    dedup: Dedup,
+    /// Logged messages that ended in this turn.
+    settled: Vec<u64>,
+    /// The highest number that the log knows.
+    last_logged: Option<u64>,
+    /// Some message expires.
+    expiring: bool,
+    last_used_ms: Millis,
+    /// The topology was told that this queue is over.
+    ended: bool,
+    /// Delivery counts read from the log before their message was.
+    replayed_counts: BTreeMap<u64, u16>,
+    pub(crate) schedule: Schedule,
+}
+
+impl Queue {
+    /// An empty queue at `place` of its worker.
+    pub(crate) fn new(
+        id: QueueId,
+        place: u32,
+        vhost: Name,
+        name: Name,
+        settings: Arc<QueueSettings>,
+        now: Millis,
+    ) -> Self {
+        let slots = Slots::default();
+        let order = Order::build(&settings, &slots);
+        let mut queue = Self {
+            id,
+            place,
+            vhost,
+            name,
+            settings,
+            slots,
+            order,
+            counts: Counts::default(),
+            holders: Slab::new(),
+            rotation: Rotation::default(),
+            active: None,
+            best: None,
+            consumers: 0,
+            arrivals: 0,
+            waits: BTreeSet::new(),
+            waiting: Waiting::default(),
+            dedup: Dedup::default(),
+            settled: Vec::new(),
+            last_logged: None,
+            expiring: false,
+            last_used_ms: now,
+            ended: false,
+            replayed_counts: BTreeMap::new(),
+            schedule: Schedule::default(),
+        };
+        queue.used(now);
+        queue
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(crate) fn consumers(&self) -> u32 {
+        self.consumers
+    }
+
+    /// Without counting as use.
+    pub(crate) fn status(&self) -> QueueStatus {
+        QueueStatus {
+            queue: self.id,
+            ready: self.counts.ready,
+            leased: self.counts.leased,
+            delayed: self.counts.delayed,
+            bytes: self.counts.bytes,
+            consumers: self.consumers,
+            offsets: (0, 0),
+        }
+    }
+
+    /// The way RabbitMQ's texts name a queue.
+    fn title(&self) -> String {
+        title(&self.name, &self.vhost)
+    }
+
+    /// Somebody used it: the time after which an unused queue ends begins anew.
+    pub(crate) fn used(&mut self, now: Millis) {
+        self.last_used_ms = now;
+        if let Some(at) = self.idle_deadline() {
+            self.schedule.at(at);
+        }
+    }
+
+    /// When it ends for want of use.
+    fn idle_deadline(&self) -> Option<Millis> {
+        let after = self.settings.expires_ms.filter(|_| self.consumers == 0 && !self.ended)?;
+        Some(self.last_used_ms.saturating_add(after))
+    }
+
+    /// Moves a message to another state and keeps the counts and deadlines; gives the state that it was in.
+    fn shift(&mut self, seq: u64, to: State) -> Option<State> {
+        let slot = self.slots.find_mut(seq)?;
+        let from = std::mem::replace(&mut slot.state, to);
+        let cost = slot.cost();
+        self.uncount(seq, from, cost);
+        self.count(seq, to, cost);
+        Some(from)
+    }
+
+    fn count(&mut self, seq: u64, state: State, cost: u64) {
+        match state {
+            State::Ready => {
+                self.counts.ready += 1;
+                self.counts.ready_bytes += cost;
+            }
+            State::Leased(_) => self.counts.leased += 1,
+            State::Timed(until) => {
+                self.counts.leased += 1;
+                self.counts.timed += 1;
+                self.wait(until, seq);
+            }
+            State::Delayed(until) => {
+                self.counts.delayed += 1;
+                self.wait(until, seq);
+            }
+            State::Dying => self.counts.dying += 1,
+        }
+    }
+
+    fn uncount(&mut self, seq: u64, state: State, cost: u64) {
+        match state {
+            State::Ready => {
+                self.counts.ready -= 1;
+                self.counts.ready_bytes -= cost;
+            }
+            State::Leased(_) => self.counts.leased -= 1,
+            State::Timed(until) => {
+                self.counts.leased -= 1;
+                self.counts.timed -= 1;
+                self.waits.remove(&(until, seq));
+            }
+            State::Delayed(until) => {
+                self.counts.delayed -= 1;
+                self.waits.remove(&(until, seq));
+            }
+            State::Dying => self.counts.dying -= 1,
+        }
+    }
+
+    fn wait(&mut self, until: Millis, seq: u64) {
+        self.waits.insert((until, seq));
+        self.schedule.at(until);
+    }
+
+    /// Takes a message out for good, whatever its state; its order and holder are the caller's business.
+    fn finish(&mut self, seq: u64) -> Option<Slot> {
+        let slot = self.slots.remove(seq)?;
+        let cost = slot.cost();
+        self.uncount(seq, slot.state, cost);
+        self.counts.bytes -= cost;
+        if slot.logged {
+            self.counts.log_bytes -= u64::from(slot.log_bytes);
+            self.settled.push(seq);
+        }
+        if self.slots.is_sparse() {
+            self.slots.spill(self.order.spill_limit());
+        }
+        if self.slots.len() == 0 {
+            self.expiring = false;
+        }
+        Some(slot)
+    }
+
+    /// Number, body and delivery state of everything in it, in order.
+    #[cfg(test)]
+    pub(crate) fn contents(&self) -> Vec<(u64, Arc<model::message::Message>, bool)> {
+        self.slots.iter().map(|(seq, slot)| (seq, slot.message.clone(), slot.logged)).collect()
+    }
+}
+
+/// `queue 'q' in vhost '/'`.
+pub(crate) fn title(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}

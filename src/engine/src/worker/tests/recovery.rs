@@ -1,0 +1,129 @@
+//! Recovery, cleaning, retained messages, definitions.
+
+use crate::{
+    topology::settings::QueueSettings,
+    worker::{
+        command::WorkerCommand,
+        testing::{Rig, bodies, changed, message, plain, text},
+    },
+};
+use model::{
+    Name,
+    command::Reply,
+    delivery::Outcome,
+    ids::{ConfirmToken, ConnectionId},
+    message::Message,
+    record::Record,
+};
+use std::sync::Arc;
+
+fn durable() -> QueueSettings {
+    QueueSettings { durable: true, ..Default::default() }
+}
+
+fn safe(body: &str) -> Message {
+    changed(plain(body), |m| m.durable = true)
+}
+
+#[test]
+fn only_durable_messages_of_durable_queues_come_back() {
+    let mut rig = Rig::new();
+    let queues = [(1, durable()), (2, QueueSettings::default())];
+    let ids = [rig.create(1, durable()), rig.create(2, QueueSettings::default())];
+    let targets = ids.iter().map(|id| (*id, 3)).collect();
+    let confirm = Some((ConnectionId(1), ConfirmToken(1)));
+    let message = Arc::new(safe("kept"));
+    let effects = rig.turn([WorkerCommand::Publish { message, targets, confirm }]);
+    assert!(matches!(&effects.records[..], [Record::Enqueue { targets, .. }] if targets.len() == 1));
+    rig.publish(ids[0], plain("transient"));
+    rig.publish(ids[0], safe("also kept"));
+    let mut again = rig.restarted(&queues, &rig.log);
+    let got = again.receive(ids[0], 10);
+    assert_eq!(bodies(&got), ["kept", "also kept"]);
+    assert_eq!((got[0].via, got[0].redelivered), (3, false));
+    assert_eq!(again.publish(ids[0], safe("next")).records.len(), 1);
+    assert_eq!(again.receive(ids[0], 1)[0].lease.unwrap().seq, 3);
+}
+
+#[test]
+fn delays_limits_and_counts_survive() {
+    let mut rig = Rig::new();
+    let settings = QueueSettings { delivery_limit: Some(3), message_ttl_ms: Some(5000), ..durable() };
+    let queue = rig.create(1, settings.clone());
+    rig.publish(queue, safe("failed"));
+    let lease = rig.get(queue).unwrap().lease.unwrap();
+    rig.settle(1, lease, Outcome::Requeue { failed: true });
+    rig.publish(queue, changed(safe("later"), |m| m.delay_ms = Some(900)));
+    rig.pass(100);
+    let mut again = rig.restarted(&[(1, settings)], &rig.log);
+    let got = again.receive(queue, 10);
+    assert_eq!(bodies(&got), ["failed"]);
+    assert_eq!((got[0].redelivered, got[0].earlier_deliveries), (true, 1));
+    again.pass(799);
+    assert!(again.receive(queue, 10).is_empty());
+    again.pass(1);
+    assert_eq!(bodies(&again.receive(queue, 10)), ["later"]);
+    again.pass(4100);
+    assert_eq!(again.status(queue).ready, 0, "expired");
+}
+
+#[test]
+fn cleaning_keeps_what_is_live_and_the_last_number() {
+    let mut rig = Rig::new();
+    let settings = QueueSettings { delivery_limit: Some(9), ..durable() };
+    let queue = rig.create(1, settings.clone());
+    for n in 0..20 {
+        rig.publish(queue, safe(&n.to_string()));
+    }
+    let leases: Vec<_> = rig.receive(queue, 20).iter().map(|got| got.lease.unwrap()).collect();
+    for lease in leases.iter().filter(|lease| lease.seq % 3 != 0) {
+        rig.ask(|asker| WorkerCommand::Delete { asker, lease: *lease, generation: 0 });
+    }
+    rig.pass(2000);
+    for cut in 0..=rig.log.len() {
+        let cleaned = rig.cleaned_log(cut);
+        let mut again = rig.restarted(&[(1, settings.clone())], &cleaned);
+        let got = again.receive(queue, 20);
+        assert_eq!(bodies(&got), ["0", "3", "6", "9", "12", "15", "18"], "cut at {cut}");
+        assert!(got.iter().all(|delivery| delivery.earlier_deliveries == 1), "cut at {cut}");
+        again.publish(queue, safe("next"));
+        assert_eq!(again.receive(queue, 1)[0].lease.unwrap().seq, 20, "cut at {cut}");
+    }
+}
+
+#[test]
+fn retained_messages_are_kept_found_and_recovered() {
+    let mut rig = Rig::new();
+    let retain = |topic: &str, body: Option<&str>| WorkerCommand::Retain {
+        vhost: Name::from("/"),
+        topic: Name::from(topic),
+        message: body.map(message),
+        confirm: Some((ConnectionId(1), ConfirmToken(1))),
+    };
+    for (topic, body) in [("a.b", Some("old")), ("a.c", Some("gone")), ("a.b", Some("new")), ("a.c", None)] {
+        assert_eq!(rig.turn([retain(topic, body)]).durable_confirms.len(), 1);
+    }
+    let find = |rig: &mut Rig| {
+        let (vhost, filter) = (Name::from("/"), Name::from("a.*"));
+        match rig.ask(|asker| WorkerCommand::Retained { asker, vhost, filter }) {
+            Reply::Subscribed { retained, .. } => retained.iter().map(|m| text(m)).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(find(&mut rig), ["new"]);
+    for cut in 0..=rig.log.len() {
+        let cleaned = rig.cleaned_log(cut);
+        assert_eq!(find(&mut rig.restarted(&[], &cleaned)), ["new"], "cut at {cut}");
+    }
+}
+
+#[test]
+fn definitions_go_to_the_log() {
+    let mut rig = Rig::new();
+    let asker = rig.asker(1);
+    let (kind, key) = (Name::from("queue"), Name::from("q"));
+    let effects = rig.turn([WorkerCommand::Define { asker: Some(asker), kind, key, value: None }]);
+    assert!(matches!(&effects.records[..], [Record::Define { .. }]));
+    assert!(matches!(&effects.durable_replies[..], [(_, Reply::Done)]));
+    assert!(rig.worker.survivor(&effects.records[0]).is_none());
+}
