@@ -1,0 +1,84 @@
+//! What was answered to recent FIFO sends, so that a repeated one gets the same answer. The queue itself refuses the
+//! duplicate; this only remembers ids, for the five minutes that deduplication lasts.
+
+use model::Millis;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+const WINDOW_MS: u64 = 5 * 60 * 1000;
+/// Sends remembered; beyond it the oldest are forgotten early, and a repeated one gets a new id in its answer.
+const ENTRIES_MAX: usize = 100_000;
+
+/// The answer to a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Message id.
+    pub(super) id: [u8; 16],
+    /// Sequence number.
+    pub(super) sequence: u64,
+}
+
+/// Sends by what makes them the same.
+#[derive(Debug, Default)]
+pub(super) struct RecentSends {
+    hasher: RandomState,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_key: HashMap<u64, (Millis, Sent)>,
+    by_age: VecDeque<(Millis, u64)>,
+}
+
+/// What makes two sends the same: queue or topic, group when deduplication is per group, deduplication id.
+pub(super) type Key<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
+
+impl RecentSends {
+    /// The answer to an earlier send of `key`.
+    pub(super) fn find(&self, key: &Key<'_>, now: Millis) -> Option<Sent> {
+        let key = self.hasher.hash_one(key);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.by_key.get(&key).filter(|(until, _)| *until > now).map(|(_, sent)| *sent)
+    }
+
+    /// Remembers the answer to a send of `key`.
+    pub(super) fn note(&self, key: &Key<'_>, sent: Sent, now: Millis) {
+        let key = self.hasher.hash_one(key);
+        let until = now.saturating_add(WINDOW_MS);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.forget(now);
+        state.by_key.insert(key, (until, sent));
+        state.by_age.push_back((until, key));
+    }
+}
+
+impl State {
+    fn forget(&mut self, now: Millis) {
+        while let Some(&(until, key)) = self.by_age.front()
+            && (until <= now || self.by_age.len() >= ENTRIES_MAX)
+        {
+            self.by_age.pop_front();
+            if self.by_key.get(&key).is_some_and(|(noted, _)| *noted == until) {
+                self.by_key.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_for_five_minutes() {
+        let (recent, key) = (RecentSends::default(), ("/", "q.fifo", None, "d"));
+        let sent = Sent { id: [1; 16], sequence: 7 };
+        assert_eq!(recent.find(&key, 0), None);
+        recent.note(&key, sent, 0);
+        assert_eq!(recent.find(&key, WINDOW_MS - 1), Some(sent));
+        assert_eq!(recent.find(&key, WINDOW_MS), None);
+        assert_eq!(recent.find(&("/", "q.fifo", Some("g"), "d"), 1), None);
+    }
+}
