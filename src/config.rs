@@ -1,0 +1,397 @@
+//! Configuration: one table of settings, each with its file key, flag, variable, default and help in one row.
+//!
+//! Raw text comes from three places (file, then `WAYSTATION_*` variables, then flags; later wins) and is validated
+//! once into [`Config`]. Unknown keys are refused with the nearest known one.
+
+use crate::auth::User;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// One setting, everywhere it can be set.
+pub struct Setting {
+    /// Dotted key in the file.
+    pub key: &'static str,
+    /// Flag without dashes; the variable is `WAYSTATION_` and this in capitals with underscores.
+    pub flag: &'static str,
+    /// Value when nobody says anything; empty is off or none.
+    pub default: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($($key:literal $flag:literal $default:literal $help:literal;)*) => {
+        /// Every setting that has a single value.
+        pub const SETTINGS: &[Setting] =
+            &[$(Setting { key: $key, flag: $flag, default: $default, help: $help }),*];
+    };
+}
+
+settings! {
+    "data" "data" "./data" "directory of the log";
+    "listen.amqp" "amqp-listen" "127.0.0.1:5672" "AMQP 0-9-1";
+    "listen.amqps" "amqps-listen" "" "AMQP 0-9-1 over TLS";
+    "listen.mqtt" "mqtt-listen" "127.0.0.1:1883" "MQTT";
+    "listen.mqtts" "mqtts-listen" "" "MQTT over TLS";
+    "listen.mqtt_ws" "mqtt-ws-listen" "127.0.0.1:15675" "MQTT over WebSocket";
+    "listen.mqtt_wss" "mqtt-wss-listen" "" "MQTT over WebSocket and TLS";
+    "listen.stomp" "stomp-listen" "127.0.0.1:61613" "STOMP";
+    "listen.stomps" "stomps-listen" "" "STOMP over TLS";
+    "listen.stomp_ws" "stomp-ws-listen" "127.0.0.1:15674" "STOMP over WebSocket";
+    "listen.stomp_wss" "stomp-wss-listen" "" "STOMP over WebSocket and TLS";
+    "listen.aws" "aws-listen" "127.0.0.1:4566" "SQS, SNS, EventBridge, Kinesis, STS";
+    "listen.aws_tls" "aws-tls-listen" "" "the same over TLS";
+    "tls.cert" "tls-cert" "" "certificate chain, PEM";
+    "tls.key" "tls-key" "" "private key, PEM";
+    "tls.client_ca" "tls-client-ca" "" "CA that client certificates must come from, PEM";
+    "limits.message_bytes" "message-bytes-max" "16777216" "largest message body";
+    "limits.connections" "connections-max" "100000" "most client connections";
+    "limits.memory_bytes" "memory-bytes-max" "0" "message bytes held before publishers wait; 0 is 40% of RAM";
+    "log.segment_bytes" "log-segment-bytes" "67108864" "size of a log segment";
+    "log.budget_bytes" "log-budget-bytes" "1073741824" "log size from which dead segments are cleaned";
+    "workers" "workers" "0" "queue workers; 0 is half the cores";
+    "aws.region" "aws-region" "us-east-1" "region of vhost /";
+    "aws.account" "aws-account" "000000000000" "account of vhost /";
+    "amqp.product" "amqp-product" "Waystation" "product name told to AMQP clients";
+    "mqtt.anonymous" "mqtt-anonymous" "loopback" "MQTT without a user name: loopback, yes or no";
+    "log.level" "log-level" "info" "error, warn, info, debug or trace";
+}
+
+/// The configuration, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Data directory.
+    pub data: PathBuf,
+    /// Listening doors in the order of [`SETTINGS`].
+    pub doors: Vec<Door>,
+    /// Certificate, key and client CA, when TLS is on.
+    pub tls: Option<TlsFiles>,
+    /// Largest message body, bytes.
+    pub message_bytes_max: usize,
+    /// Most client connections.
+    pub connections_max: usize,
+    /// Message bytes in memory before publishers wait.
+    pub memory_bytes_max: u64,
+    /// Log segment size, bytes.
+    pub segment_bytes: u64,
+    /// Log size above which cleaning begins, bytes.
+    pub log_budget_bytes: u64,
+    /// Queue workers.
+    pub workers: u16,
+    /// AWS region of the default vhost.
+    pub aws_region: String,
+    /// AWS account of the default vhost.
+    pub aws_account: String,
+    /// AWS access keys; none accepts any key on loopback.
+    pub aws_keys: Vec<AwsKey>,
+    /// Product name in AMQP server properties.
+    pub amqp_product: String,
+    /// Who may use MQTT without a name.
+    pub mqtt_anonymous: Anonymous,
+    /// Users besides the built-in guest, or instead of it when any is configured.
+    pub users: Vec<User>,
+    /// Virtual hosts that exist.
+    pub vhosts: Vec<String>,
+    /// Log level.
+    pub log_level: tracing::Level,
+}
+
+/// What is spoken at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// AMQP 0-9-1.
+    Amqp,
+    /// MQTT 3.1, 3.1.1, 5.0.
+    Mqtt,
+    /// STOMP 1.0, 1.1, 1.2.
+    Stomp,
+    /// The AWS APIs.
+    Aws,
+}
+
+/// One listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// File key, for messages.
+    pub key: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// What.
+    pub protocol: Protocol,
+    /// Over TLS.
+    pub tls: bool,
+    /// Over WebSocket.
+    pub websocket: bool,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// CA for client certificates.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// An AWS access key.
+#[derive(Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsKey {
+    /// Access key id.
+    pub id: String,
+    /// Secret access key.
+    pub secret: String,
+    /// Account that it acts for.
+    pub account: Option<String>,
+}
+
+impl std::fmt::Debug for AwsKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AwsKey({}, ***)", self.id)
+    }
+}
+
+/// Who may enter without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Peers on loopback.
+    Loopback,
+    /// Everyone.
+    Yes,
+    /// Nobody.
+    No,
+}
+
+/// What was said, before validation.
+#[derive(Debug, Default)]
+pub struct Raw {
+    values: BTreeMap<&'static str, String>,
+    users: Vec<User>,
+    aws_keys: Vec<AwsKey>,
+    vhosts: Vec<String>,
+}
+
+impl Raw {
+    /// Sets `key` (dotted) from any source; `origin` is named in the error.
+    pub fn set(&mut self, key: &str, value: String, origin: &str) -> Result<(), String> {
+        match SETTINGS.iter().find(|setting| setting.key == key) {
+            Some(setting) => {
+                self.values.insert(setting.key, value);
+                Ok(())
+            }
+            None => Err(unknown(key, origin, SETTINGS.iter().map(|s| s.key).chain(LISTS.iter().copied()))),
+        }
+    }
+
+    /// Reads a TOML file's text.
+    pub fn read_toml(&mut self, text: &str, origin: &str) -> Result<(), String> {
+        let table: toml::Table = text.parse().map_err(|error| format!("{origin}: {error}"))?;
+        self.read_table("", table, origin)
+    }
+
+    fn read_table(&mut self, prefix: &str, table: toml::Table, origin: &str) -> Result<(), String> {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let problem = |error: toml::de::Error| format!("{origin}: {key}: {}", error.message());
+            match value {
+                toml::Value::Array(_) if key == "users" => self.users = value.try_into().map_err(problem)?,
+                toml::Value::Array(_) if key == "aws.keys" => {
+                    self.aws_keys = value.try_into().map_err(problem)?
+                }
+                toml::Value::Array(_) if key == "vhosts" => {
+                    self.vhosts = value.try_into().map_err(problem)?
+                }
+                toml::Value::Table(inner) => self.read_table(&key, inner, origin)?,
+                toml::Value::String(text) => self.set(&key, text, origin)?,
+                other => self.set(&key, other.to_string(), origin)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, key: &'static str) -> &str {
+        let default = || SETTINGS.iter().find(|s| s.key == key).map_or("", |s| s.default);
+        self.values.get(key).map_or_else(default, String::as_str)
+    }
+
+    fn number<N: std::str::FromStr>(&self, key: &'static str) -> Result<N, String> {
+        let text = self.text(key);
+        text.parse().map_err(|_| format!("{key}: '{text}' is not a whole number in range"))
+    }
+
+    /// Checks everything and fills in what depends on the machine.
+    pub fn validate(self) -> Result<Config, String> {
+        let doors = self.doors()?;
+        let tls = self.tls_files()?;
+        if let Some(door) = doors.iter().find(|door| door.tls && tls.is_none()) {
+            return Err(format!("{} needs tls.cert and tls.key", door.key));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = match self.number::<u16>("workers")? {
+            0 => (cores / 2).clamp(1, 16) as u16,
+            some => some.min(256),
+        };
+        let memory_bytes_max = match self.number("limits.memory_bytes")? {
+            0 => ram_bytes() / 10 * 4,
+            some => some,
+        };
+        Ok(Config {
+            data: self.text("data").into(),
+            tls,
+            message_bytes_max: self.number("limits.message_bytes")?,
+            connections_max: self.number("limits.connections")?,
+            memory_bytes_max,
+            segment_bytes: self.number::<u64>("log.segment_bytes")?.clamp(1 << 20, 1 << 30),
+            log_budget_bytes: self.number("log.budget_bytes")?,
+            workers,
+            aws_region: self.text("aws.region").to_owned(),
+            aws_account: self.account()?,
+            amqp_product: self.text("amqp.product").to_owned(),
+            mqtt_anonymous: self.anonymous()?,
+            log_level: self.text("log.level").parse().map_err(|_| {
+                format!("log.level: '{}' is none of error, warn, info, debug, trace", self.text("log.level"))
+            })?,
+            doors,
+            aws_keys: self.aws_keys,
+            users: self.users,
+            vhosts: self.vhosts,
+        })
+    }
+
+    fn account(&self) -> Result<String, String> {
+        let account = self.text("aws.account");
+        if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(account.to_owned());
+        }
+        Err(format!("aws.account: '{account}' is not 12 digits"))
+    }
+
+    fn anonymous(&self) -> Result<Anonymous, String> {
+        match self.text("mqtt.anonymous") {
+            "loopback" => Ok(Anonymous::Loopback),
+            "yes" | "true" => Ok(Anonymous::Yes),
+            "no" | "false" => Ok(Anonymous::No),
+            other => Err(format!("mqtt.anonymous: '{other}' is none of loopback, yes, no")),
+        }
+    }
+
+    fn tls_files(&self) -> Result<Option<TlsFiles>, String> {
+        let file = |key| Some(self.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from);
+        match (file("tls.cert"), file("tls.key")) {
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key, client_ca: file("tls.client_ca") })),
+            (None, None) => Ok(None),
+            _ => Err("tls.cert and tls.key belong together: set both".to_owned()),
+        }
+    }
+
+    fn doors(&self) -> Result<Vec<Door>, String> {
+        let mut doors = Vec::new();
+        for setting in SETTINGS {
+            let Some(name) = setting.key.strip_prefix("listen.") else { continue };
+            let text = self.text(setting.key);
+            if text.is_empty() || text == "off" {
+                continue;
+            }
+            let address = text.parse().map_err(|_| {
+                format!("{}: '{text}' is not an address like 127.0.0.1:5672 (or \"off\")", setting.key)
+            })?;
+            let protocol = match name.get(..3) {
+                Some("amq") => Protocol::Amqp,
+                Some("mqt") => Protocol::Mqtt,
+                Some("sto") => Protocol::Stomp,
+                _ => Protocol::Aws,
+            };
+            doors.push(Door {
+                key: setting.key,
+                name: setting.help,
+                address,
+                protocol,
+                tls: matches!(name, "amqps" | "mqtts" | "mqtt_wss" | "stomps" | "stomp_wss" | "aws_tls"),
+                websocket: name.contains("_ws"),
+            });
+        }
+        Ok(doors)
+    }
+}
+
+/// Keys of the file that hold lists.
+const LISTS: &[&str] = &["users", "aws.keys", "vhosts"];
+
+/// The sentence for an unknown name, with the nearest known one.
+pub fn unknown<'a>(name: &str, origin: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let nearest = known.min_by_key(|candidate| distance(name, candidate)).unwrap_or_default();
+    format!("{origin}: unknown setting '{name}'; did you mean '{nearest}'?")
+}
+
+/// Edit distance (Levenshtein), for names of settings.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut left = i + 1;
+        let mut diagonal = i;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let best = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            diagonal = *cell;
+            *cell = best;
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Physical memory; 4 GiB when the system does not say.
+fn ram_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kib.unwrap_or(4u64 << 20) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(toml: &str) -> Result<Config, String> {
+        let mut raw = Raw::default();
+        raw.read_toml(toml, "test.toml")?;
+        raw.validate()
+    }
+
+    #[test]
+    fn defaults_are_valid_and_on_loopback() {
+        let config = check("").unwrap();
+        assert!(config.doors.iter().all(|door| door.address.ip().is_loopback() && !door.tls));
+        assert_eq!(config.doors.len(), 6);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        let error = check("[listen]\nampq = \"127.0.0.1:1\"").unwrap_err();
+        assert_eq!(error, "test.toml: unknown setting 'listen.ampq'; did you mean 'listen.amqp'?");
+        assert!(check("[listen]\namqp = \"here\"").unwrap_err().contains("not an address"));
+        assert!(check("[listen]\namqps = \"127.0.0.1:1\"").unwrap_err().contains("tls.cert"));
+        assert!(check("[[users]]\nname = \"a\"\npasswrd = \"b\"").unwrap_err().contains("passwrd"));
+        assert!(check("workers = -1").unwrap_err().contains("workers"));
+    }
+
+    #[test]
+    fn reads_lists_and_tables() {
+        let config = check(
+            "vhosts = [\"/\", \"b\"]\n[[users]]\nname = \"a\"\npassword = \"b\"\n\
+             [[aws.keys]]\nid = \"k\"\nsecret = \"s\"\n[limits]\nmessage_bytes = 10",
+        )
+        .unwrap();
+        assert_eq!((config.users.len(), config.aws_keys.len(), config.vhosts.len()), (1, 1, 2));
+        assert_eq!(config.message_bytes_max, 10);
+    }
+}

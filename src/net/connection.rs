@@ -1,0 +1,321 @@
+//! The driver: one connection's socket, session, buffers and mail, for every protocol and transport.
+//!
+//! Owns: reading, writing, back-pressure on the peer, timers, the order of closing.
+//! Refuses: any word of a protocol, and any decision about messages.
+
+use super::outbox::{Event, Outbox};
+use super::port::Port;
+use bytes::BytesMut;
+use model::{
+    Millis, Name,
+    command::Signal,
+    delivery::{Confirm, Delivery},
+    session::{Output, Session},
+};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Room made for each read.
+const READ_BYTES: usize = 64 * 1024;
+/// Unwritten output beyond which nothing more is read: the peer does not take its answers.
+const WIRE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long a closing connection may take to write its last words.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How often a connection that was stopped from reading looks whether it may go on.
+const CONGESTION_POLL: Duration = Duration::from_millis(2);
+
+enum Step {
+    Read(io::Result<usize>),
+    Wrote(io::Result<usize>),
+    Mail,
+    Tick,
+    Shutdown,
+}
+
+/// A connection from its first byte to its last.
+pub(crate) struct Connection<S> {
+    stream: S,
+    session: Box<dyn Session>,
+    port: Port,
+    outbox: Arc<Outbox>,
+    input: BytesMut,
+    output: Output,
+    flushing: bool,
+    mail_was_first: bool,
+    deliveries: Vec<Delivery>,
+    confirms: Vec<Confirm>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection over `stream`, entered in the broker under `port`'s id.
+    pub(crate) fn new(stream: S, session: Box<dyn Session>, port: Port, outbox: Arc<Outbox>) -> Self {
+        Self {
+            stream,
+            session,
+            port,
+            outbox,
+            input: BytesMut::new(),
+            output: Output::default(),
+            flushing: false,
+            mail_was_first: false,
+            deliveries: Vec::new(),
+            confirms: Vec::new(),
+        }
+    }
+
+    /// Serves the peer until either side ends it. Returns why, for the log.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Name {
+        let reason = self.serve(&shutdown).await;
+        let now = self.port.now();
+        self.port.begin_turn();
+        self.session.closed(now, &mut self.port);
+        self.port.end_turn();
+        self.port.disconnect(now);
+        reason
+    }
+
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Name {
+        let mut sleep = pin!(tokio::time::sleep(Duration::from_secs(3600)));
+        let mut told = false;
+        let mut events = Vec::new();
+        loop {
+            if self.output.close.is_some() {
+                return self.last_words().await;
+            }
+            let congested = self.port.congested();
+            self.arm(sleep.as_mut(), congested);
+            let may_read = !congested && self.output.wire.len() < WIRE_BYTES_MAX;
+            match self.step(sleep.as_mut(), may_read, (!told).then_some(shutdown)).await {
+                Step::Read(Ok(0)) => return "the peer closed the connection".into(),
+                Step::Read(Ok(_)) => self.receive(),
+                Step::Wrote(Ok(count)) => self.wrote(count),
+                Step::Read(Err(error)) | Step::Wrote(Err(error)) => return error.to_string().into(),
+                Step::Mail => self.mail(&mut events),
+                Step::Tick => self.turn(|session, now, port, out| session.tick(now, port, out)),
+                Step::Shutdown => {
+                    told = true;
+                    let signal =
+                        Signal::Shutdown("broker forced connection closure with reason 'shutdown'".into());
+                    self.turn(|session, now, port, out| session.signal(signal, now, port, out));
+                }
+            }
+        }
+    }
+
+    /// Sets the timer: to the session's next tick, or soon when reading waits for room.
+    fn arm(&self, sleep: Pin<&mut Sleep>, congested: bool) {
+        let now = self.port.now();
+        let wait = match self.session.next_tick() {
+            Some(at) => Duration::from_millis(at.saturating_sub(now)),
+            None => Duration::from_secs(3600),
+        };
+        let wait = if congested { wait.min(CONGESTION_POLL) } else { wait };
+        let deadline = Instant::now() + wait;
+        let current = sleep.deadline();
+        // Moving a timer costs more than firing one a little early: only do so when it matters.
+        if deadline + Duration::from_millis(1) < current || current + Duration::from_millis(50) < deadline {
+            sleep.reset(deadline);
+        }
+    }
+
+    async fn step(
+        &mut self,
+        mut sleep: Pin<&mut Sleep>,
+        may_read: bool,
+        shutdown: Option<&CancellationToken>,
+    ) -> Step {
+        let outbox = self.outbox.clone();
+        let mut mail = pin!(outbox.notified());
+        let mut cancelled = pin!(async {
+            match shutdown {
+                Some(token) => token.cancelled().await,
+                None => std::future::pending().await,
+            }
+        });
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = self.poll_write(cx) {
+                return Poll::Ready(Step::Wrote(result));
+            }
+            // Mail and socket take turns, so that neither starves the other.
+            let mail_first = !self.mail_was_first;
+            if mail_first && mail.as_mut().poll(cx).is_ready() {
+                self.mail_was_first = true;
+                return Poll::Ready(Step::Mail);
+            }
+            if may_read {
+                self.input.reserve(READ_BYTES);
+                let stream = Pin::new(&mut self.stream);
+                if let Poll::Ready(result) = tokio_util::io::poll_read_buf(stream, cx, &mut self.input) {
+                    self.mail_was_first = false;
+                    return Poll::Ready(Step::Read(result));
+                }
+            }
+            self.mail_was_first = false;
+            if !mail_first && mail.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Step::Mail);
+            }
+            if sleep.as_mut().poll(cx).is_ready() {
+                sleep.as_mut().reset(Instant::now() + Duration::from_secs(3600));
+                return Poll::Ready(Step::Tick);
+            }
+            if cancelled.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Step::Shutdown);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.output.wire.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let count = self.output.wire.io_slices(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        }
+        if self.flushing
+            && let Poll::Ready(result) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            self.flushing = false;
+            if let Err(error) = result {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.output.wire.advance(count);
+        self.flushing = true;
+        if self.output.wire.is_empty() {
+            self.port.drained();
+        }
+    }
+
+    fn turn(&mut self, call: impl FnOnce(&mut dyn Session, Millis, &mut Port, &mut Output)) {
+        let now = self.port.now();
+        self.port.begin_turn();
+        call(self.session.as_mut(), now, &mut self.port, &mut self.output);
+        self.settle_replies(now);
+        self.port.end_turn();
+    }
+
+    fn receive(&mut self) {
+        let now = self.port.now();
+        self.port.begin_turn();
+        self.session.receive(&mut self.input, now, &mut self.port, &mut self.output);
+        self.settle_replies(now);
+        self.port.end_turn();
+    }
+
+    /// Feeds back what the port could answer itself, and lets the session go on parsing after each answer.
+    fn settle_replies(&mut self, now: Millis) {
+        while let Some((request, reply)) = self.port.next_local_reply() {
+            self.session.reply(request, reply, now, &mut self.port, &mut self.output);
+            self.receive_rest(now);
+        }
+    }
+
+    fn receive_rest(&mut self, now: Millis) {
+        if self.output.close.is_none() && !self.input.is_empty() {
+            self.session.receive(&mut self.input, now, &mut self.port, &mut self.output);
+        }
+    }
+
+    fn mail(&mut self, events: &mut Vec<Event>) {
+        self.outbox.swap(events);
+        let now = self.port.now();
+        self.port.begin_turn();
+        for event in events.drain(..) {
+            match event {
+                Event::Delivery(delivery) => {
+                    self.pass_confirms(now);
+                    self.deliveries.push(delivery);
+                }
+                Event::Confirm(confirm) => {
+                    self.pass_deliveries(now);
+                    self.confirms.extend(self.port.confirmed(confirm));
+                }
+                Event::Window(worker, bytes) => self.port.delivered(worker, bytes),
+                Event::Reply(request, reply) => {
+                    self.pass(now);
+                    self.session.reply(request, *reply, now, &mut self.port, &mut self.output);
+                    self.receive_rest(now);
+                }
+                Event::Signal(signal) => {
+                    self.pass(now);
+                    self.session.signal(signal, now, &mut self.port, &mut self.output);
+                }
+            }
+        }
+        self.pass(now);
+        // A session may have stopped parsing until a confirm came.
+        self.receive_rest(now);
+        self.settle_replies(now);
+        self.port.end_turn();
+        if self.output.wire.is_empty() {
+            self.port.drained();
+        }
+    }
+
+    fn pass(&mut self, now: Millis) {
+        self.pass_deliveries(now);
+        self.pass_confirms(now);
+    }
+
+    fn pass_deliveries(&mut self, now: Millis) {
+        if !self.deliveries.is_empty() {
+            self.session.deliver(&mut self.deliveries, now, &mut self.port, &mut self.output);
+            self.deliveries.clear();
+        }
+    }
+
+    fn pass_confirms(&mut self, now: Millis) {
+        if !self.confirms.is_empty() {
+            self.session.confirm(&self.confirms, now, &mut self.port, &mut self.output);
+            self.confirms.clear();
+        }
+    }
+
+    /// Writes what is left, within reason, and closes.
+    async fn last_words(&mut self) -> Name {
+        let reason = self.output.close.take().unwrap_or_default();
+        self.input.clear();
+        let write = async {
+            while !self.output.wire.is_empty() || self.flushing {
+                match poll_fn(|cx| self.poll_write_or_flushed(cx)).await {
+                    Ok(count) => self.wrote_last(count),
+                    Err(_) => return,
+                }
+            }
+            let _ = self.stream.shutdown().await;
+            // Unread input would turn our close into a reset that can destroy the last words on their way.
+            while matches!(self.stream.read_buf(&mut self.input).await, Ok(count) if count > 0) {
+                self.input.clear();
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, write).await.is_err() {
+            tracing::debug!("a closing peer did not take its last bytes");
+        }
+        reason
+    }
+
+    fn poll_write_or_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.poll_write(cx) {
+            Poll::Pending if self.output.wire.is_empty() && !self.flushing => Poll::Ready(Ok(0)),
+            other => other,
+        }
+    }
+
+    fn wrote_last(&mut self, count: usize) {
+        self.output.wire.advance(count);
+        self.flushing |= count > 0;
+    }
+}

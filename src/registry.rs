@@ -1,0 +1,136 @@
+//! The protocols and the AWS services: the only file that names them all.
+
+use crate::aws::{AwsDoor, SubscriptionFilter, serve_connection};
+use crate::config::{Config, Protocol};
+use amqp091::{Amqp091Session, AmqpConfig};
+use aws_protocol::arn::Home;
+use aws_protocol::behaviour::{BUS_KIND, SNS_KIND, arguments};
+use engine::filter::{EventPattern, EventPredicate};
+use model::{
+    Millis, Name,
+    behaviour::{Behaviour, BehaviourFactory, Predicate},
+    error::{BrokerError, ErrorKind},
+    message::PropertyCodec,
+    session::{Session, SessionSeed},
+    value::Table,
+};
+use mqtt::{MqttConfig, MqttSession};
+use std::sync::Arc;
+use stomp::{StompConfig, StompSession};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+/// Every property codec, by the tag that it has in the log.
+pub(crate) fn codec(tag: &str) -> Option<&'static dyn PropertyCodec> {
+    let codecs: [&'static dyn PropertyCodec; 4] =
+        [&amqp091::AMQP, &mqtt::MQTT, &stomp::STOMP, &aws_protocol::AWS];
+    codecs.into_iter().find(|codec| codec.tag() == tag)
+}
+
+/// Room for headers beside the largest body of a STOMP frame.
+const STOMP_HEAD_BYTES: usize = 64 * 1024;
+
+/// Makers of sessions, and the AWS door.
+pub(crate) struct Protocols {
+    amqp: Arc<AmqpConfig>,
+    mqtt: Arc<MqttConfig>,
+    stomp: Arc<StompConfig>,
+    aws: Arc<AwsDoor>,
+}
+
+impl Protocols {
+    /// The protocols as configured.
+    pub(crate) fn new(config: &Config, aws: Arc<AwsDoor>) -> Self {
+        let amqp = AmqpConfig {
+            product: Name::from(config.amqp_product.as_str()),
+            max_message_bytes: config.message_bytes_max,
+            external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+            ..AmqpConfig::default()
+        };
+        let mut stomp = StompConfig::default();
+        // A frame is a body with its headers.
+        stomp.frame.frame_bytes_max = config.message_bytes_max + STOMP_HEAD_BYTES;
+        Self { amqp: Arc::new(amqp), mqtt: Arc::new(MqttConfig::default()), stomp: Arc::new(stomp), aws }
+    }
+
+    /// A session for a new connection; `None` for what is no session protocol.
+    pub(crate) fn session(
+        &self,
+        protocol: Protocol,
+        seed: SessionSeed,
+        now: Millis,
+    ) -> Option<Box<dyn Session>> {
+        Some(match protocol {
+            Protocol::Amqp => Box::new(Amqp091Session::new(self.amqp.clone(), seed)),
+            Protocol::Mqtt => Box::new(MqttSession::new(seed, self.mqtt.clone())),
+            Protocol::Stomp => Box::new(StompSession::new(self.stomp.clone(), seed, now)),
+            Protocol::Aws => return None,
+        })
+    }
+
+    /// Serves an HTTP connection of the AWS door.
+    pub(crate) async fn serve_aws<S>(&self, stream: S, tls: bool, shutdown: CancellationToken) -> Name
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        serve_connection(stream, self.aws.clone(), tls, shutdown).await
+    }
+}
+
+/// Compiles what bindings and exchanges of the protocols' own kinds do to messages: the predicate is the engine's
+/// matcher, the transformation the protocol's.
+pub(crate) struct Behaviours {
+    aws: aws_protocol::Behaviours,
+}
+
+impl Behaviours {
+    /// The factory of one broker.
+    pub(crate) fn new(config: &Config) -> Self {
+        let home = Home { account: config.aws_account.clone(), region: config.aws_region.clone() };
+        Self { aws: aws_protocol::Behaviours { home } }
+    }
+}
+
+impl BehaviourFactory for Behaviours {
+    fn binding(
+        &self,
+        vhost: &str,
+        kind: &str,
+        source: &Name,
+        table: &Table,
+    ) -> Result<Behaviour, BrokerError> {
+        let behaviour = self.aws.binding(vhost, kind, source, table)?.unwrap_or_default();
+        let invalid = |reason: String| BrokerError::new(ErrorKind::InvalidArgument, reason);
+        let predicate: Option<Arc<dyn Predicate>> = match kind {
+            SNS_KIND => match table.str(arguments::FILTER_POLICY) {
+                Some(policy) => {
+                    let scope = table.str(arguments::FILTER_SCOPE);
+                    Some(Arc::new(SubscriptionFilter::compile(policy, scope).map_err(invalid)?))
+                }
+                None => None,
+            },
+            BUS_KIND => match table.str(arguments::EVENT_PATTERN) {
+                Some(pattern) => {
+                    Some(Arc::new(EventPredicate(EventPattern::compile(pattern).map_err(invalid)?)))
+                }
+                None => None,
+            },
+            _ => None,
+        };
+        Ok(Behaviour { predicate, ..behaviour })
+    }
+
+    fn exchange(
+        &self,
+        vhost: &str,
+        kind: &str,
+        name: &Name,
+        _arguments: &Table,
+    ) -> Result<Behaviour, BrokerError> {
+        Ok(self.aws.exchange(vhost, kind, name).unwrap_or_default())
+    }
+
+    fn knows_kind(&self, kind: &str) -> bool {
+        self.aws.knows_kind(kind)
+    }
+}

@@ -1,0 +1,13 @@
+//! The tasks that run the pure parts: workers, topology, mailboxes, recovery, and the async caller.
+
+pub(crate) mod caller;
+pub(crate) mod cleaning;
+pub(crate) mod dispatcher;
+pub(crate) mod inspection;
+pub(crate) mod mailbox;
+pub(crate) mod recovery;
+mod session_ops;
+pub(crate) mod sessions;
+pub(crate) mod shared;
+pub(crate) mod topology_task;
+pub(crate) mod worker_task;

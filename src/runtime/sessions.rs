@@ -1,0 +1,285 @@
+//! MQTT-style sessions: who holds one, what it is subscribed to, when it ends, and its will.
+//!
+//! Owns: the table of sessions and its records. Refuses: routing, queues and timers themselves; it answers what is
+//! to be done and the topology task does it.
+
+use crate::net::outbox::{Outbox, SubscriberSlot};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use engine::worker::command::Asker;
+use model::{
+    Millis, Name,
+    command::{DelayedWill, Reply},
+    definition::Subscription,
+    ids::ConnectionId,
+};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Kind of a session's record in the log.
+pub(crate) const RECORD_KIND: &str = "session";
+
+/// Virtual host and client id.
+pub(crate) type SessionKey = (Name, Name);
+
+/// An OpenSession that waits for the connection before it to leave.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Whom to answer.
+    pub(crate) asker: Asker,
+    /// Forget what there was.
+    pub(crate) clean: bool,
+    /// Lifetime after the connection.
+    pub(crate) expiry_ms: u64,
+}
+
+/// One session.
+pub(crate) struct Entry {
+    /// The connection that holds it.
+    pub(crate) connection: Option<ConnectionId>,
+    /// Where direct deliveries go.
+    pub(crate) slot: Arc<SubscriberSlot>,
+    /// Lifetime after the connection; 0 ends with it, `u64::MAX` never.
+    pub(crate) expiry_ms: u64,
+    /// What the protocol wants back.
+    pub(crate) state: Bytes,
+    /// Its subscriptions.
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// When it ends, while nobody holds it.
+    pub(crate) ends_at: Option<Millis>,
+    /// A will that waits.
+    pub(crate) will: Option<(Millis, DelayedWill)>,
+    /// Who waits for the holder to leave.
+    pub(crate) waiting: Option<Opening>,
+}
+
+impl Entry {
+    fn new() -> Self {
+        Self {
+            connection: None,
+            slot: Arc::default(),
+            expiry_ms: 0,
+            state: Bytes::new(),
+            subscriptions: Vec::new(),
+            ends_at: None,
+            will: None,
+            waiting: None,
+        }
+    }
+}
+
+/// All sessions.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    entries: FxHashMap<SessionKey, Entry>,
+    holders: FxHashMap<ConnectionId, SessionKey>,
+    wake_at: Option<Millis>,
+}
+
+/// Name of a session's queue.
+pub(crate) fn queue_name(client_id: &str) -> Name {
+    format!("mqtt.session.{client_id}").into()
+}
+
+/// Name of a shared subscription's queue.
+pub(crate) fn share_queue_name(group: &str, filter: &str) -> Name {
+    format!("mqtt.share.{group}.{filter}").into()
+}
+
+impl Sessions {
+    /// The session under this key.
+    pub(crate) fn entry(&mut self, key: &SessionKey) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    /// The session that a connection holds.
+    pub(crate) fn held_by(&self, connection: ConnectionId) -> Option<SessionKey> {
+        self.holders.get(&connection).cloned()
+    }
+
+    /// A new session without subscriptions.
+    pub(crate) fn insert(&mut self, key: SessionKey) -> &mut Entry {
+        self.entries.entry(key).or_insert_with(Entry::new)
+    }
+
+    /// Forgets a session.
+    pub(crate) fn remove(&mut self, key: &SessionKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        if let Some(connection) = entry.connection {
+            self.holders.remove(&connection);
+        }
+        Some(entry)
+    }
+
+    /// Gives a session to a connection.
+    pub(crate) fn hold(
+        &mut self,
+        key: &SessionKey,
+        connection: ConnectionId,
+        outbox: Arc<Outbox>,
+        expiry_ms: u64,
+    ) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.connection = Some(connection);
+            entry.expiry_ms = expiry_ms;
+            entry.ends_at = None;
+            entry.will = None;
+            entry.slot.attach(Some((connection, outbox)));
+            self.holders.insert(connection, key.clone());
+        }
+    }
+
+    /// A connection is gone; gives back its session's key.
+    pub(crate) fn release(&mut self, connection: ConnectionId, now: Millis) -> Option<SessionKey> {
+        let key = self.holders.remove(&connection)?;
+        let entry = self.entries.get_mut(&key)?;
+        entry.connection = None;
+        entry.slot.attach(None);
+        entry.ends_at = now.checked_add(entry.expiry_ms);
+        let times = [entry.ends_at, entry.will.as_ref().map(|(at, _)| *at), self.wake_at];
+        self.wake_at = times.into_iter().flatten().min();
+        Some(key)
+    }
+
+    /// Sessions still subscribed to a shared subscription of a virtual host.
+    pub(crate) fn sharers(&self, vhost: &str, group: &str, filter: &str) -> usize {
+        let shares = |s: &Subscription| s.share.as_deref() == Some(group) && s.filter == filter;
+        self.entries
+            .iter()
+            .filter(|((v, _), entry)| v == vhost && entry.subscriptions.iter().any(shares))
+            .count()
+    }
+
+    /// The next time at which a session may end or a will may be due.
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        self.wake_at
+    }
+
+    /// Looks for the next deadline anew, after those that were due are dealt with.
+    pub(crate) fn rearm(&mut self) {
+        let waiting = self.entries.values().filter(|entry| entry.connection.is_none());
+        let times = waiting.flat_map(|entry| [entry.ends_at, entry.will.as_ref().map(|(at, _)| *at)]);
+        self.wake_at = times.flatten().min();
+    }
+
+    /// Wills that are due, taken out.
+    pub(crate) fn due_wills(&mut self, now: Millis) -> Vec<(Name, DelayedWill)> {
+        let mut due = Vec::new();
+        for ((vhost, _), entry) in &mut self.entries {
+            if entry
+                .will
+                .as_ref()
+                .is_some_and(|(at, _)| *at <= now || entry.ends_at.is_some_and(|end| end <= now))
+            {
+                due.extend(entry.will.take().map(|(_, will)| (vhost.clone(), will)));
+            }
+        }
+        due
+    }
+
+    /// Sessions whose time is over.
+    pub(crate) fn ended(&self, now: Millis) -> Vec<SessionKey> {
+        let over = self.entries.iter().filter(|(_, entry)| entry.ends_at.is_some_and(|end| end <= now));
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes in a record of the log.
+    pub(crate) fn restore(&mut self, key: &str, value: Option<&[u8]>, now: Millis) -> Result<(), String> {
+        let key = parse_record_key(key).ok_or("the key is not a virtual host and a client id")?;
+        let Some(value) = value else {
+            self.remove(&key);
+            return Ok(());
+        };
+        let (expiry_ms, state, subscriptions) = from_record(value)?;
+        let entry = self.insert(key);
+        *entry = Entry { expiry_ms, state, subscriptions, ..Entry::new() };
+        entry.ends_at = now.checked_add(expiry_ms);
+        Ok(())
+    }
+
+    /// All keys.
+    pub(crate) fn keys(&self) -> Vec<SessionKey> {
+        self.entries.keys().cloned().collect()
+    }
+
+    /// Every session's record, for log cleaning.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Name, Bytes)> + '_ {
+        let kept = self.entries.iter().filter(|(_, entry)| entry.expiry_ms > 0);
+        kept.map(|(key, entry)| (record_key(key), to_record(entry)))
+    }
+}
+
+/// The answer to a session's opener.
+pub(crate) fn opened(entry: &Entry, client_id: &str, present: bool) -> Reply {
+    Reply::SessionOpened {
+        present,
+        queue: queue_name(client_id),
+        state: entry.state.clone(),
+        subscriptions: entry.subscriptions.clone(),
+    }
+}
+
+/// The log key of a session: virtual host and client id, with a separator that neither can hold.
+pub(crate) fn record_key(key: &SessionKey) -> Name {
+    format!("{}\0{}", key.0, key.1).into()
+}
+
+/// Reads [`record_key`] back.
+pub(crate) fn parse_record_key(key: &str) -> Option<SessionKey> {
+    let (vhost, client_id) = key.split_once('\0')?;
+    Some((vhost.into(), client_id.into()))
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRecord {
+    expiry_ms: u64,
+    state: String,
+    subscriptions: Vec<SubscriptionRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SubscriptionRecord {
+    filter: String,
+    via: u32,
+    reliable: bool,
+    no_local: bool,
+    share: Option<String>,
+    options: String,
+}
+
+/// A session as it stands in the log.
+pub(crate) fn to_record(entry: &Entry) -> Bytes {
+    let subscriptions = entry.subscriptions.iter().map(|s| SubscriptionRecord {
+        filter: s.filter.to_string(),
+        via: s.via,
+        reliable: s.reliable,
+        no_local: s.no_local,
+        share: s.share.as_ref().map(ToString::to_string),
+        options: BASE64.encode(&s.options),
+    });
+    let record = EntryRecord {
+        expiry_ms: entry.expiry_ms,
+        state: BASE64.encode(&entry.state),
+        subscriptions: subscriptions.collect(),
+    };
+    serde_json::to_vec(&record).unwrap_or_default().into()
+}
+
+/// What a record says: lifetime, state, subscriptions.
+pub(crate) fn from_record(json: &[u8]) -> Result<(u64, Bytes, Vec<Subscription>), String> {
+    let record: EntryRecord = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let decode = |text: &str| BASE64.decode(text).map(Bytes::from).map_err(|error| error.to_string());
+    let mut subscriptions = Vec::new();
+    for s in record.subscriptions {
+        subscriptions.push(Subscription {
+            filter: s.filter.into(),
+            via: s.via,
+            reliable: s.reliable,
+            no_local: s.no_local,
+            share: s.share.map(Name::from),
+            options: decode(&s.options)?,
+        });
+    }
+    Ok((record.expiry_ms, decode(&record.state)?, subscriptions))
+}

@@ -1,0 +1,139 @@
+//! What every task of the broker shares: mailboxes, the topology's latest value, connections, users, the clock.
+
+use super::mailbox::Mailbox;
+use super::topology_task::TopologyRequest;
+use crate::auth::Users;
+use crate::net::outbox::Outbox;
+use engine::topology::Topology;
+use model::{Millis, ids::ConnectionId, ids::WorkerId};
+use rustc_hash::FxHashMap;
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use store::{LocalLog, WorkerLog};
+use tokio::sync::{mpsc, watch};
+
+/// First connection id of those that belong to the broker itself (workers, the topology task).
+pub(crate) const INTERNAL_CONNECTIONS: u64 = 1 << 63;
+/// The topology task's own connection id.
+pub(crate) const TOPOLOGY_CONNECTION: ConnectionId = ConnectionId(INTERNAL_CONNECTIONS + (1 << 32));
+
+/// The connection id under which a worker receives confirms of its own dead letters.
+pub(crate) fn worker_connection(worker: WorkerId) -> ConnectionId {
+    ConnectionId(INTERNAL_CONNECTIONS + u64::from(worker.0))
+}
+
+/// State shared by all tasks.
+pub(crate) struct Shared {
+    /// One per worker.
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    /// The latest topology.
+    pub(crate) topology: watch::Receiver<Arc<Topology>>,
+    /// To the owner of the definitions.
+    pub(crate) definitions: mpsc::UnboundedSender<TopologyRequest>,
+    /// Users and virtual hosts.
+    pub(crate) users: Users,
+    /// Largest message body, bytes.
+    pub(crate) message_bytes_max: usize,
+    /// Message bytes in memory before publishers wait.
+    pub(crate) memory_bytes_max: u64,
+    /// Message bytes held by each worker, and waiting for its log.
+    pub(crate) held_bytes: Vec<AtomicU64>,
+    /// Each worker's log.
+    pub(crate) logs: Vec<Arc<LocalLog>>,
+    /// Open client connections.
+    pub(crate) connections: AtomicUsize,
+    registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
+    next_connection: AtomicU64,
+    clock: Clock,
+}
+
+/// Wall time that never goes back within a process.
+struct Clock {
+    started: Instant,
+    started_ms: Millis,
+}
+
+/// Bytes that may wait for a log before publishers wait.
+const LOG_BACKLOG_BYTES: usize = 64 * 1024 * 1024;
+
+impl Shared {
+    /// The shared state over its parts.
+    pub(crate) fn new(
+        mailboxes: Vec<Arc<Mailbox>>,
+        topology: watch::Receiver<Arc<Topology>>,
+        definitions: mpsc::UnboundedSender<TopologyRequest>,
+        users: Users,
+        config: &crate::config::Config,
+        logs: Vec<Arc<LocalLog>>,
+    ) -> Self {
+        let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as Millis);
+        Self {
+            held_bytes: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
+            mailboxes,
+            topology,
+            definitions,
+            users,
+            message_bytes_max: config.message_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
+            logs,
+            connections: AtomicUsize::new(0),
+            registry: RwLock::default(),
+            next_connection: AtomicU64::new(1),
+            clock: Clock { started: Instant::now(), started_ms },
+        }
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.started_ms + self.clock.started.elapsed().as_millis() as Millis
+    }
+
+    /// Enters a connection and gives it its id.
+    pub(crate) fn enter(&self, outbox: Arc<Outbox>) -> ConnectionId {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.enter_as(id, outbox);
+        id
+    }
+
+    /// Enters one of the broker's own connections.
+    pub(crate) fn enter_as(&self, id: ConnectionId, outbox: Arc<Outbox>) {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).insert(id, outbox);
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn leave(&self, id: ConnectionId) {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// A connection's outbox while it is there.
+    pub(crate) fn outbox(&self, id: ConnectionId) -> Option<Arc<Outbox>> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// A worker's mailbox. Worker numbers come from queue ids, which only the broker makes.
+    pub(crate) fn mailbox(&self, worker: WorkerId) -> Option<&Arc<Mailbox>> {
+        self.mailboxes.get(usize::from(worker.0))
+    }
+
+    /// Publishers are to wait: too much for the workers, the log, the memory, or the disk.
+    pub(crate) fn publishers_wait(&self) -> bool {
+        self.mailboxes.iter().any(|mailbox| mailbox.congested())
+            || self.logs.iter().any(|log| log.backlog_bytes() > LOG_BACKLOG_BYTES)
+            || self.blocked().is_some()
+    }
+
+    /// Why publishers are blocked for longer, in RabbitMQ's words, if they are.
+    pub(crate) fn blocked(&self) -> Option<&'static str> {
+        let held: u64 = self.held_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let disk_full = self.logs.iter().any(|log| log.disk_full());
+        match (held > self.memory_bytes_max, disk_full) {
+            (true, true) => Some("low on memory & disk"),
+            (true, false) => Some("low on memory"),
+            (false, true) => Some("low on disk"),
+            (false, false) => None,
+        }
+    }
+}

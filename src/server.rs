@@ -1,0 +1,163 @@
+//! The whole broker as a value: recover, bind, serve, stop.
+//!
+//! Owns: the order of start (data first, then doors) and of stop (doors first, data last).
+
+use crate::auth::Users;
+use crate::aws::AwsDoor;
+use crate::config::{Anonymous, Config, Door, Protocol};
+use crate::net::listener::{Bound, Reception, bind};
+use crate::net::tls;
+use crate::registry::{Behaviours, Protocols};
+use crate::runtime::caller::Caller;
+use crate::runtime::mailbox::{Mail, Mailbox};
+use crate::runtime::recovery::{Recovered, recover};
+use crate::runtime::shared::{Shared, TOPOLOGY_CONNECTION};
+use crate::runtime::topology_task::{TopologyRequest, TopologyTask, Wish};
+use crate::runtime::{cleaning::Cleaning, worker_task::WorkerTask};
+use engine::worker::command::Asker;
+use model::{Name, ids::RequestId, ids::WorkerId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long connections may take to leave when the broker stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A running broker.
+pub struct Server {
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+    connections: TaskTracker,
+    core: TaskTracker,
+    doors: Vec<(Door, SocketAddr)>,
+    announcement: Vec<String>,
+}
+
+impl Server {
+    /// Recovers the data directory, binds every door and serves. Errors: one clear sentence.
+    pub async fn start(config: Config) -> Result<Self, String> {
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose().map_err(|error| error.to_string())?;
+        let bound = bind(&config).await?;
+        let behaviours = Arc::new(Behaviours::new(&config));
+        let (config, recovered) = tokio::task::spawn_blocking(move || {
+            let recovered = recover(&config, behaviours);
+            (config, recovered)
+        })
+        .await
+        .map_err(|error| error.to_string())?;
+        let Recovered { definitions, sessions, workers } = recovered?;
+
+        let users = Users::new(config.users.clone(), config.vhosts.clone());
+        let logs = workers.iter().map(|(_, log)| log.clone()).collect();
+        let mailboxes = workers.iter().map(|_| Arc::new(Mailbox::default())).collect();
+        let (publisher, topology) = watch::channel(Arc::new(definitions.topology().clone()));
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(mailboxes, topology, requests, users, &config, logs));
+        let core = TaskTracker::new();
+        for (number, (worker, log)) in workers.into_iter().enumerate() {
+            let id = WorkerId(number as u16);
+            let Some(mailbox) = shared.mailbox(id).cloned() else { continue };
+            let cleaning = Cleaning::new(id, log.clone(), mailbox, shared.clone(), config.log_budget_bytes);
+            let task = WorkerTask::new(id, worker, shared.clone(), log, cleaning);
+            task.into_iter().for_each(|task| {
+                core.spawn(task.run());
+            });
+        }
+        core.spawn(TopologyTask::new(shared.clone(), definitions, sessions, publisher).run(inbox));
+        let caller = Caller::new(shared.clone());
+        tokio::spawn(caller.clone().run());
+
+        let announcement = announce(&config, &bound, &shared.users);
+        let reception = Reception {
+            shared: shared.clone(),
+            protocols: Arc::new(Protocols::new(&config, Arc::new(AwsDoor::new(caller, aws_config(&config))))),
+            tls,
+            connections_max: config.connections_max,
+            mqtt_anonymous: config.mqtt_anonymous,
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        };
+        let server = Self {
+            shared,
+            shutdown: reception.shutdown.clone(),
+            connections: reception.tasks.clone(),
+            core,
+            doors: bound.iter().map(|bound| (bound.door.clone(), bound.address)).collect(),
+            announcement,
+        };
+        for bound in bound {
+            server.connections.spawn(reception.clone().accept(bound));
+        }
+        Ok(server)
+    }
+
+    /// What to tell the person who started it: a line per door, where the data is, and that it is ready.
+    pub fn announcement(&self) -> &[String] {
+        &self.announcement
+    }
+
+    /// Where a door of this key (`listen.amqp`, ...) listens.
+    pub fn address(&self, key: &str) -> Option<SocketAddr> {
+        self.doors.iter().find(|(door, _)| door.key == key).map(|(_, address)| *address)
+    }
+
+    /// Drains: no new connections, existing ones are told to leave, then everything is made durable.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+            tracing::warn!(open = self.connections.len(), "connections did not leave in time");
+        }
+        let asker = Asker { connection: TOPOLOGY_CONNECTION, request: RequestId(0) };
+        let stop = TopologyRequest { asker, vhost: Name::new(), wish: Wish::Stop };
+        if self.shared.definitions.send(stop).is_err() {
+            tracing::debug!("the topology task had stopped before");
+        }
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.push(Mail::Stop));
+        self.core.close();
+        self.core.wait().await;
+        tracing::info!("stopped; everything is on the disk");
+    }
+}
+
+fn aws_config(config: &Config) -> crate::aws::AwsConfig {
+    let open =
+        config.doors.iter().any(|door| door.protocol == Protocol::Aws && !door.address.ip().is_loopback());
+    crate::aws::AwsConfig {
+        region: config.aws_region.clone(),
+        account: config.aws_account.clone(),
+        keys: config
+            .aws_keys
+            .iter()
+            .map(|key| crate::aws::AccessKey {
+                id: key.id.clone(),
+                secret: key.secret.clone(),
+                account: key.account.clone().unwrap_or_else(|| config.aws_account.clone()),
+            })
+            .collect(),
+        verify: open || !config.aws_keys.is_empty(),
+        ..crate::aws::AwsConfig::default()
+    }
+}
+
+fn announce(config: &Config, bound: &[Bound], users: &Users) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Bound { door, address, .. } in bound {
+        let who = match door.protocol {
+            Protocol::Aws if aws_config(config).verify => "configured access keys",
+            Protocol::Aws => "any access key",
+            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Yes => "anyone",
+            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Loopback && users.only_guest() => {
+                "anyone from loopback, user guest from loopback"
+            }
+            _ if users.only_guest() => "user guest (password guest) from loopback",
+            _ => "configured users",
+        };
+        lines.push(format!("{:<22} {:<42} open to {who}", address, door.name));
+    }
+    lines.push(format!("data in {}", config.data.display()));
+    lines.push("ready".to_owned());
+    lines
+}
