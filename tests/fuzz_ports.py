@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Hostile bytes on every port, then a fresh client on every door.
+
+For each door, for so many seconds: connections that send random bytes, valid conversations cut short, conversations
+with bytes changed, repeated or removed, and lengths that promise far more than comes. The process must live, stay
+below a memory bound and serve an ordinary client afterwards.
+
+    tests/interop/.venv/bin/python tests/fuzz_ports.py [--seconds 5] [--seed N] [--rss-mib 1024]
+"""
+
+import argparse
+import pathlib
+import random
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "interop"))
+
+import broker as brokers  # noqa: E402
+import clients  # noqa: E402
+
+
+def frame(kind, channel, payload):
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+def short(text):
+    return struct.pack(">B", len(text)) + text
+
+
+def long(text):
+    return struct.pack(">I", len(text)) + text
+
+
+AMQP = b"".join(
+    [
+        b"AMQP\x00\x00\x09\x01",
+        frame(1, 0, struct.pack(">HHI", 10, 11, 0) + short(b"PLAIN") + long(b"\0guest\0guest") + short(b"en_US")),
+        frame(1, 0, struct.pack(">HHHIH", 10, 31, 100, 131072, 0)),
+        frame(1, 0, struct.pack(">HH", 10, 40) + short(b"/") + b"\0\0"),
+        frame(1, 1, struct.pack(">HH", 20, 10) + b"\0"),
+        frame(1, 1, struct.pack(">HHH", 50, 10, 0) + short(b"fuzz") + b"\0" + long(b"\x01kS\0\0\0\x01v")),
+        frame(1, 1, struct.pack(">HHH", 60, 40, 0) + short(b"") + short(b"fuzz") + b"\0"),
+        frame(2, 1, struct.pack(">HHQH", 60, 0, 5, 0x3000) + long(b"\x01aI\0\0\0\x07") + b"\x02"),
+        frame(3, 1, b"hello"),
+        frame(1, 1, struct.pack(">HHH", 60, 20, 0) + short(b"fuzz") + short(b"") + b"\0\0\0\0\0"),
+        frame(1, 1, struct.pack(">HHQB", 60, 80, 1, 1)),
+    ]
+)
+
+
+def packet(first, body):
+    length, encoded = len(body), b""
+    while True:
+        length, digit = divmod(length, 128)
+        encoded += bytes([digit | (0x80 if length else 0)])
+        if not length:
+            return bytes([first]) + encoded + body
+
+
+def text(value):
+    return struct.pack(">H", len(value)) + value
+
+
+def mqtt(version):
+    v5 = version == 5
+    properties = b"\0" if v5 else b""
+    expiry = b"\x05\x11\0\0\0\x3c" if v5 else b""
+    return b"".join(
+        [
+            packet(0x10, text(b"MQTT") + bytes([version, 2]) + b"\0\x0a" + expiry + text(b"fuzz")),
+            packet(0x82, b"\0\x01" + properties + text(b"fuzz/#") + b"\x01"),
+            packet(0x32, text(b"fuzz/a") + b"\0\x02" + (b"\x08\x26\0\x01a\0\x02bc" if v5 else b"") + b"payload"),
+            packet(0x34, text(b"fuzz/b") + b"\0\x03" + properties + b"payload"),
+            packet(0x62, b"\0\x03"),
+            packet(0xC0, b""),
+            packet(0xE0, b""),
+        ]
+    )
+
+
+STOMP = (
+    b"CONNECT\naccept-version:1.0,1.1,1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0"
+    b"SUBSCRIBE\nid:1\ndestination:/queue/fuzz\nack:client\n\n\0"
+    b"SEND\ndestination:/queue/fuzz\ncontent-length:5\nx\\cy:a\\nb\nreceipt:1\n\nhello\0\n"
+    b"BEGIN\ntransaction:t\n\n\0SEND\ndestination:/topic/fuzz\ntransaction:t\n\nx\0COMMIT\ntransaction:t\n\n\0"
+    b"DISCONNECT\nreceipt:2\n\n\0"
+)
+
+
+def http(target, kind, body):
+    head = f"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+    head += f"x-amz-target: {target}\r\n" if target else ""
+    return f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+JSON10, JSON11 = "application/x-amz-json-1.0", "application/x-amz-json-1.1"
+FORM = "application/x-www-form-urlencoded"
+TOPIC = "arn%3Aaws%3Asns%3Aus-east-1%3A000000000000%3Ax"
+
+AWS = [
+    http("AmazonSQS.CreateQueue", JSON10, '{"QueueName":"fuzz"}')
+    + http("AmazonSQS.SendMessage", JSON10, '{"QueueUrl":"http://x/000000000000/fuzz","MessageBody":"x"}'),
+    http(None, FORM, f"Action=Publish&TopicArn={TOPIC}&Message=y"),
+    http("AWSEvents.PutEvents", JSON11, '{"Entries":[{"Source":"s","DetailType":"d","Detail":"{}"}]}'),
+    http("Kinesis_20131202.PutRecord", JSON11, '{"StreamName":"x","Data":"AA==","PartitionKey":"k"}'),
+]
+
+VALID = {"amqp": [AMQP], "mqtt": [mqtt(4), mqtt(5)], "stomp": [STOMP], "aws": AWS}
+
+# The start of something huge, of which nothing more comes.
+PROMISES = {
+    "amqp": [AMQP[:8] + struct.pack(">BHI", 1, 0, 0xFFFFFFFF), AMQP + struct.pack(">BHI", 3, 1, 0x7FFFFFFF)],
+    "mqtt": [b"\x10\xff\xff\xff\x7f", b"\x10\xff\xff\xff\xff\xff", mqtt(5) + b"\x30\xff\xff\xff\x7f\x00\x01a"],
+    "stomp": [
+        STOMP.split(b"DISCONNECT")[0] + b"SEND\ncontent-length:99999999999999999999\n\n",
+        b"CONNECT\n" + b"a" * 300_000,
+    ],
+    "aws": [b"POST / HTTP/1.1\r\ncontent-length: 18446744073709551615\r\n\r\n", b"GET /" + b"a" * 300_000],
+}
+
+
+def mutated(dice, data):
+    data = bytearray(data)
+    for _ in range(dice.randint(1, 8)):
+        at = dice.randrange(len(data) + 1)
+        match dice.randrange(6):
+            case 0:
+                data[at : at + 1] = bytes([dice.randrange(256)])
+            case 1:
+                data[at:at] = dice.randbytes(dice.randint(1, 16))
+            case 2:
+                del data[at : at + dice.randint(1, 16)]
+            case 3:
+                data[at : at + 4] = dice.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0"])
+            case 4:
+                data += data[at : at + dice.randint(1, 64)]
+            case 5:
+                data[at : at + 2] = dice.choice([b"\xff\xff", b"\0\0", b"\xc3\x28"])
+    return bytes(data)
+
+
+def attack(dice, door):
+    """The bytes of one connection."""
+    match dice.randrange(5):
+        case 0:
+            return dice.randbytes(dice.randint(1, 4096))
+        case 1:
+            data = dice.choice(VALID[door])
+            return data[: dice.randrange(len(data))]
+        case 2:
+            return dice.choice(PROMISES[door])
+        case _:
+            return mutated(dice, dice.choice(VALID[door]))
+
+
+def throw(dice, port, data):
+    """Sends in pieces, reads a little, closes one way or another. What the broker does to us is its business."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.settimeout(0.02)
+        try:
+            # A few small pieces first, so that the parsers see frames cut anywhere; then the rest at once.
+            for _ in range(dice.randrange(20)):
+                size = dice.choice([1, 7, 100])
+                connection.sendall(data[:size])
+                data = data[size:]
+            connection.sendall(data)
+            connection.recv(65536)
+            if dice.random() < 0.3:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass
+
+
+def rss_mib(pid):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def served(broker):
+    """An ordinary client on every door; an exception when one is not served."""
+    ports = broker.ports
+    connection = clients.amqp(ports["amqp"])
+    channel = connection.channel()
+    channel.queue_declare("fuzz-after", exclusive=True)
+    channel.basic_publish("", "fuzz-after", b"x")
+    assert next(channel.consume("fuzz-after", inactivity_timeout=10, auto_ack=True))[2] == b"x"
+    connection.close()
+    client = clients.Mqtt(ports["mqtt"])
+    client.subscribe("after-fuzz")
+    client.publish("after-fuzz", "x")
+    assert client.message().payload == b"x"
+    client.close()
+    client = clients.Stomp(ports["stomp"])
+    client.subscribe("/queue/after-fuzz")
+    client.send("/queue/after-fuzz", "x")
+    assert client.message().body == "x"
+    client.close()
+    sqs = clients.aws(ports["aws"], "sqs")
+    url = sqs.create_queue(QueueName="after-fuzz-sqs")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]["Body"] == "x"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="per port")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rss-mib", type=float, default=1024.0, help="most resident memory")
+    options = parser.parse_args()
+    seed = random.randrange(2**32) if options.seed is None else options.seed
+    dice = random.Random(seed)
+    print(f"seed {seed}")
+    broker = brokers.Broker().start()
+    try:
+        for door in VALID:
+            count, deadline = 0, time.monotonic() + options.seconds
+            while time.monotonic() < deadline:
+                throw(dice, broker.ports[door], attack(dice, door))
+                count += 1
+                if not broker.alive():
+                    print(broker.printed()[-4000:])
+                    sys.exit(f"{door}: the broker died at connection {count}")
+            print(f"{door}: {count} connections, peak {rss_mib(broker.process.pid):.0f} MiB", flush=True)
+        served(broker)
+        if "panicked" in broker.printed():
+            print(broker.printed()[-4000:])
+            sys.exit("a task panicked")
+        if rss_mib(broker.process.pid) > options.rss_mib:
+            sys.exit("too much memory")
+        print("every door serves a fresh client")
+    finally:
+        broker.stop()
+
+
+if __name__ == "__main__":
+    main()
