@@ -1,20 +1,23 @@
 //! Log cleaning: keeps a worker's log within reach of its live content, oldest segment first.
 //!
-//! A reader thread scans the oldest segment and mails its records to the worker in pieces; the worker appends what is
+//! Segments that are certainly dead go at once, unread: the worker counts epochs, and this remembers where the log stood
+//! when each began. What long-lived content holds back is cleaned by copying once the log is over its budget: a reader
+//! thread scans the oldest segment and mails its records to the worker in pieces; the worker appends what is
 //! still alive at the tail; once that is durable the segment goes. Definitions are written anew by their owner.
 
 use super::mailbox::{Mail, Mailbox};
 use super::shared::Shared;
 use super::topology_task::{TopologyRequest, Wish};
-use engine::worker::{Worker, command::Asker};
+use engine::worker::{Worker, command::Asker, effect::Effects};
 use model::{
     Name,
     ids::{ConnectionId, Lsn, RequestId, WorkerId},
     record::Record,
 };
+use std::collections::VecDeque;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use store::{LocalLog, SegmentInfo, WorkerLog};
 
@@ -29,6 +32,12 @@ pub(crate) struct Cleaning {
     shared: Arc<Shared>,
     budget_bytes: u64,
     busy: Arc<AtomicBool>,
+    epoch: u32,
+    /// Everything logged since an epoch began lies at or behind this place.
+    epochs: VecDeque<(u32, Lsn)>,
+    /// Every definition that counts lies at or behind this place.
+    definitions: Arc<AtomicU64>,
+    dead_below: Option<Lsn>,
 }
 
 impl Cleaning {
@@ -40,7 +49,53 @@ impl Cleaning {
         shared: Arc<Shared>,
         budget_bytes: u64,
     ) -> Self {
-        Self { worker, log, mailbox, shared, budget_bytes, busy: Arc::default() }
+        Self {
+            worker,
+            log,
+            mailbox,
+            shared,
+            budget_bytes,
+            busy: Arc::default(),
+            epoch: 0,
+            epochs: VecDeque::from([(0, Lsn(0))]),
+            definitions: Arc::default(),
+            dead_below: None,
+        }
+    }
+
+    /// Begins an epoch, and finds out whether whole segments are dead. What must be logged before they go is added to
+    /// `effects`; then comes [`Cleaning::drop_dead`].
+    pub(crate) fn next_epoch(&mut self, worker: &mut Worker, effects: &mut Effects) {
+        self.epoch += 1;
+        worker.begin_epoch(self.epoch);
+        self.epochs.push_back((self.epoch, self.log.durable()));
+        let oldest = worker.oldest_epoch().unwrap_or(self.epoch);
+        while self.epochs.get(1).is_some_and(|(epoch, _)| *epoch <= oldest) {
+            self.epochs.pop_front();
+        }
+        let Some((_, below)) = self.epochs.front().copied() else { return };
+        let dead = self.log.oldest().is_some_and(|segment| segment.end_lsn <= below);
+        if dead && !self.busy.load(Ordering::Relaxed) {
+            worker.log_last_numbers(effects);
+            self.dead_below = Some(below);
+        }
+    }
+
+    /// Drops the segments found dead, once the records of this turn are on their way to the log.
+    pub(crate) fn drop_dead(&mut self) {
+        let Some(below) = self.dead_below.take() else { return };
+        if self.worker != WorkerId(0) || self.definitions.load(Ordering::Relaxed) >= below.0 {
+            self.log.trim(below);
+            return;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        let (log, busy, definitions) = (self.log.clone(), self.busy.clone(), self.definitions.clone());
+        let since = self.log.durable();
+        self.rewrite_definitions(Box::new(move || {
+            definitions.store(since.0, Ordering::Relaxed);
+            log.trim(below);
+            busy.store(false, Ordering::Relaxed);
+        }));
     }
 
     /// Starts on the oldest segment if it is time.
@@ -70,15 +125,22 @@ impl Cleaning {
             busy.store(false, Ordering::Relaxed);
         });
         if segment.definitions && self.worker == WorkerId(0) {
-            let asker = Asker { connection: ConnectionId(0), request: RequestId(0) };
-            let wish = Wish::RewriteDefinitions(trim);
-            let request = TopologyRequest { asker, vhost: Name::new(), wish };
-            if self.shared.definitions.send(request).is_err() {
-                tracing::debug!("the broker is shutting down: log cleaning ends");
-            }
+            self.rewrite_definitions(trim);
         } else {
             // The log trims only behind what was appended before: the survivors.
             trim();
+        }
+    }
+}
+
+impl Cleaning {
+    /// Has every definition written anew; `then` runs once they are durable.
+    fn rewrite_definitions(&self, then: Box<dyn FnOnce() + Send>) {
+        let asker = Asker { connection: ConnectionId(0), request: RequestId(0) };
+        let wish = Wish::RewriteDefinitions(then);
+        let request = TopologyRequest { asker, vhost: Name::new(), wish };
+        if self.shared.definitions.send(request).is_err() {
+            tracing::debug!("the broker is shutting down: log cleaning ends");
         }
     }
 }

@@ -58,14 +58,16 @@ pub(crate) struct WorkerTask {
     next_token: u64,
     surveyed: Option<Surveyed>,
     measured: Millis,
+    /// Something happened since.
+    unmeasured: bool,
     stopping: bool,
 }
 
 impl WorkerTask {
-    /// A task for a worker that has recovered.
+    /// A task for a worker that has recovered, with what came of that.
     pub(crate) fn new(
         id: WorkerId,
-        worker: Worker,
+        (worker, effects): (Worker, Effects),
         shared: Arc<Shared>,
         log: Arc<LocalLog>,
         cleaning: Cleaning,
@@ -82,13 +84,14 @@ impl WorkerTask {
             log,
             cleaning,
             outbox,
-            effects: Effects::default(),
+            effects,
             peers: FxHashMap::default(),
             touched: Vec::new(),
             dead_letters: FxHashMap::default(),
             next_token: 1,
             surveyed: None,
             measured: 0,
+            unmeasured: true,
             stopping: false,
         })
     }
@@ -117,6 +120,8 @@ impl WorkerTask {
     async fn wait(&self) {
         let now = self.shared.now();
         let deadline = self.worker.next_deadline().map_or(3_600_000, |at| at.saturating_sub(now));
+        // Publishers may be waiting for what only a look at the totals shows.
+        let deadline = if self.unmeasured { deadline.min(MEASURE_MS) } else { deadline };
         tokio::select! {
             () = self.mailbox.notified() => {}
             () = self.outbox.notified() => {}
@@ -183,12 +188,17 @@ impl WorkerTask {
                 tracing::debug!("the broker is shutting down: a queue's end was not told");
             }
         }
+        self.unmeasured = now < self.measured + MEASURE_MS;
+        if !self.unmeasured {
+            self.cleaning.next_epoch(&mut self.worker, &mut self.effects);
+        }
         self.stage();
         self.send();
+        self.cleaning.drop_dead();
         if let Some(segment) = self.surveyed.take() {
             self.cleaning.surveyed(segment);
         }
-        if now >= self.measured + MEASURE_MS {
+        if !self.unmeasured {
             self.measured = now;
             self.measure();
         }

@@ -54,7 +54,7 @@ impl Queue {
         let (logged, ready) = (slot.logged, slot.is_ready());
         let seq = self.insert(slot);
         if logged {
-            self.last_logged = Some(seq);
+            self.note_logged(seq, turn.epoch);
         }
         if ready {
             if ttl_ms == Some(0) {

@@ -21,14 +21,14 @@ mod waiting;
 use crate::{topology::settings::QueueSettings, worker::turn::Schedule};
 use dedup::Dedup;
 use holder::Holder;
-use model::{Millis, Name, command::QueueStatus, ids::QueueId};
+use model::{Millis, Name, command::QueueStatus, ids::QueueId, record::Record};
 use order::Order;
 use rotation::Rotation;
 use slab::Slab;
 use slot::{Slot, State};
 use slots::Slots;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 use waiting::Waiting;
@@ -82,6 +82,8 @@ pub(crate) struct Queue {
     settled: Vec<u64>,
     /// The highest number that the log knows.
     last_logged: Option<u64>,
+    /// First logged number of each epoch, as far as such numbers may be live.
+    epochs: VecDeque<(u64, u32)>,
     /// Some message expires.
     expiring: bool,
     last_used_ms: Millis,
@@ -124,6 +126,7 @@ impl Queue {
             dedup: Dedup::default(),
             settled: Vec::new(),
             last_logged: None,
+            epochs: VecDeque::new(),
             expiring: false,
             last_used_ms: now,
             ended: false,
@@ -153,6 +156,33 @@ impl Queue {
             consumers: self.consumers,
             offsets: (0, 0),
         }
+    }
+
+    /// A message was logged under this number.
+    fn note_logged(&mut self, seq: u64, epoch: u32) {
+        self.last_logged = self.last_logged.max(Some(seq));
+        if self.epochs.back().is_none_or(|(_, last)| *last < epoch) {
+            self.epochs.push_back((seq, epoch));
+        }
+    }
+
+    /// The epoch of the oldest message, or an earlier one; `None` when no message may be in the log.
+    pub(crate) fn oldest_epoch(&mut self) -> Option<u32> {
+        let Some(first) = self.slots.first_seq() else {
+            self.epochs.clear();
+            return None;
+        };
+        while self.epochs.get(1).is_some_and(|(seq, _)| *seq <= first) {
+            self.epochs.pop_front();
+        }
+        self.epochs.front().map(|(_, epoch)| *epoch)
+    }
+
+    /// A record of the highest number ever logged, when no live message tells it.
+    pub(crate) fn last_number(&self) -> Option<Record> {
+        let nothing_live = self.epochs.is_empty() || self.slots.len() == 0;
+        let last = self.last_logged.filter(|_| nothing_live)?;
+        Some(Record::Settle { queue: self.id, seqs: vec![last] })
     }
 
     /// The way RabbitMQ's texts name a queue.

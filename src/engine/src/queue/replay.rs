@@ -26,7 +26,7 @@ impl Queue {
         slot.logged = true;
         slot.log_bytes = log_bytes;
         slot.failures = self.replayed_counts.get(&seq).copied().unwrap_or(0);
-        self.last_logged = self.last_logged.max(Some(seq));
+        self.note_logged(seq, 0);
         if self.slots.insert(seq, slot) {
             self.note_replayed(message, dedup_ids);
         }

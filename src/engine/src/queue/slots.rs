@@ -28,6 +28,12 @@ impl Slots {
         self.old.len() + self.live_in_ring
     }
 
+    /// Number of the oldest live slot.
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        let in_ring = (self.live_in_ring > 0).then_some(self.base);
+        self.old.keys().next().copied().or(in_ring)
+    }
+
     /// The number that the next message gets.
     pub(crate) fn next_seq(&self) -> u64 {
         self.base + self.ring.len() as u64

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     readers: Readers,
     /// Shards with records that are not in the log yet.
     unwritten: Vec<u32>,
+    /// Epoch since which there is something in the log for it.
+    logged_epoch: Option<u32>,
     pub(crate) schedule: Schedule,
 }
 
@@ -67,6 +69,7 @@ impl Stream {
             bytes: 0,
             readers: Readers::default(),
             unwritten: Vec::new(),
+            logged_epoch: None,
             schedule: Schedule::default(),
         }
     }
@@ -81,6 +84,11 @@ impl Stream {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The epoch before which nothing in the log is about it. Its records and their end are spread over all of it.
+    pub(crate) fn oldest_epoch(&self) -> Option<u32> {
+        self.logged_epoch
     }
 
     /// Bytes that its records take in the log.
@@ -106,6 +114,9 @@ impl Stream {
         let Some(shard) = self.shards.get_mut(number as usize) else { return (number, 0) };
         let (offset, first_unwritten) = shard.append(message.clone(), turn.now);
         self.bytes += message.cost_bytes() as u64;
+        if self.settings.durable && self.logged_epoch.is_none() {
+            self.logged_epoch = Some(turn.epoch);
+        }
         if first_unwritten {
             self.unwritten.push(number);
         }
@@ -237,12 +248,14 @@ impl Stream {
     }
 
     pub(crate) fn replay_append(&mut self, shard: u32, first: u64, at_ms: Millis, messages: &[Arc<Message>]) {
+        self.logged_epoch = Some(0);
         if let Some(shard) = self.shards.get_mut(shard as usize) {
             shard.replay_append(first, at_ms, messages);
         }
     }
 
     pub(crate) fn replay_trim(&mut self, shard: u32, first: u64) {
+        self.logged_epoch = Some(0);
         if let Some(shard) = self.shards.get_mut(shard as usize) {
             shard.replay_trim(first);
         }

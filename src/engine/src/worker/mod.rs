@@ -8,6 +8,7 @@
 pub mod command;
 pub(crate) mod connections;
 pub mod effect;
+mod epoch;
 pub mod limits;
 mod operations;
 mod place;
@@ -31,7 +32,7 @@ use place::Place;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
-use turn::Turn;
+use turn::{Turn, turn};
 
 pub use limits::WorkerLimits;
 
@@ -72,6 +73,9 @@ pub struct Worker {
     timers: BTreeSet<(Millis, u32)>,
     /// Purged messages that are still to be dropped.
     trash: VecDeque<Trash>,
+    epoch: u32,
+    /// Epoch since which there is something in the log for retained messages.
+    retained_epoch: Option<u32>,
 }
 
 impl Worker {
@@ -88,6 +92,8 @@ impl Worker {
             dirty: VecDeque::new(),
             timers: BTreeSet::new(),
             trash: VecDeque::new(),
+            epoch: 0,
+            retained_epoch: None,
         }
     }
 
@@ -142,7 +148,7 @@ impl Worker {
         {
             let share = self.limits.pump_queue_messages.min(budget);
             let Some(place) = self.places.get_mut(key as usize) else { continue };
-            let mut turn = Turn { now, effects, connections: &mut self.connections, limits: &self.limits };
+            let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
             let handled = place.pump(&mut turn, share);
             place.flush(turn.effects);
             budget = budget.saturating_sub(handled.max(1));
@@ -181,7 +187,7 @@ impl Worker {
             self.timers.pop_first();
             let Some(place) = self.places.get_mut(key as usize) else { continue };
             place.schedule().armed = Millis::MAX;
-            let mut turn = Turn { now, effects, connections: &mut self.connections, limits: &self.limits };
+            let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
             let done = place.tick(&mut turn, budget);
             budget = budget.saturating_sub(done.max(1));
             self.touch(key);
@@ -257,7 +263,7 @@ impl Worker {
         act: impl FnOnce(&mut Place, &mut Turn<'_>) -> T,
     ) -> Option<T> {
         let place = self.places.get_mut(key as usize)?;
-        let mut turn = Turn { now, effects, connections: &mut self.connections, limits: &self.limits };
+        let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
         let result = act(place, &mut turn);
         self.touch(key);
         Some(result)

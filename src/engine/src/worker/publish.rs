@@ -77,6 +77,7 @@ impl Worker {
             }
         };
         if kept.is_ok() {
+            self.retained_epoch.get_or_insert(self.epoch);
             effects.records.push(Record::Retain { vhost, topic, message });
         }
         confirm_to(confirm, kept.is_ok(), kept.is_ok(), effects);

@@ -54,6 +54,7 @@ impl Worker {
             }
             Record::Retain { vhost, topic, message } => match message {
                 Some(message) => {
+                    self.retained_epoch = Some(0);
                     let count_max = self.limits.retained_messages;
                     // One that does not fit now was refused then, or the limit was lowered.
                     let _ = self.retained.set(vhost, topic, message.clone(), count_max);

@@ -3,6 +3,7 @@
 
 mod consumers;
 mod dead_letters;
+mod epochs;
 mod fifo;
 mod handles;
 mod limits;

@@ -9,6 +9,19 @@ pub(crate) struct Turn<'a> {
     pub(crate) effects: &'a mut Effects,
     pub(crate) connections: &'a mut Connections,
     pub(crate) limits: &'a WorkerLimits,
+    /// What is logged now belongs to this epoch.
+    pub(crate) epoch: u32,
+}
+
+/// The worker's side of a step, from the worker's parts.
+pub(crate) fn turn<'a>(
+    now: Millis,
+    effects: &'a mut Effects,
+    connections: &'a mut Connections,
+    limits: &'a WorkerLimits,
+    epoch: u32,
+) -> Turn<'a> {
+    Turn { now, effects, connections, limits, epoch }
 }
 
 /// When a queue or stream wants the worker's attention.

@@ -14,6 +14,7 @@ use model::{
     definition::{Destination, ExchangeDeclare},
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, QueueId},
+    limits,
     value::{Table, Value},
 };
 use std::sync::Arc;
@@ -40,6 +41,17 @@ impl Definitions {
             self.write(record::vhost(name));
         }
         Outcome { existed, queue: None }
+    }
+
+    /// Like [`Self::ensure_vhost`], at a client's wish: a new one is refused once there are
+    /// [`limits::VHOSTS_MAX`].
+    pub fn admit_vhost(&mut self, name: &Name) -> Result<Outcome, BrokerError> {
+        let known = self.topology.vhost(name).is_some();
+        if !known && self.topology.vhosts().count() >= limits::VHOSTS_MAX {
+            let text = format!("vhost '{name}' refused: limit of {} vhosts is reached", limits::VHOSTS_MAX);
+            return Err(BrokerError::new(ErrorKind::LimitExceeded, text));
+        }
+        Ok(self.ensure_vhost(name))
     }
 
     pub(super) fn add_vhost(&mut self, name: &Name) {

@@ -369,3 +369,17 @@ fn vhosts_come_and_go() {
     let error = definitions.declare_queue(&root(), SOME, queue("q")).unwrap_err();
     assert_eq!(&*error.text, "vhost / not found");
 }
+
+#[test]
+fn clients_make_vhosts_up_to_a_limit() {
+    let mut definitions = definitions();
+    let name = |number: usize| Name::from(format!("aws:{number}:x"));
+    for number in 1..model::limits::VHOSTS_MAX {
+        assert!(!definitions.admit_vhost(&name(number)).unwrap().existed);
+    }
+    let error = definitions.admit_vhost(&name(0)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::LimitExceeded);
+    assert_eq!(&*error.text, "vhost 'aws:0:x' refused: limit of 1024 vhosts is reached");
+    assert!(definitions.admit_vhost(&name(1)).unwrap().existed);
+    assert!(!definitions.ensure_vhost(&"configured".into()).existed);
+}

@@ -1,0 +1,34 @@
+//! Which part of the log is certainly dead, without looking into it.
+//!
+//! The owner of the log counts epochs, a few a second, and remembers where the log stood when each began. Everything
+//! logged in an epoch lies behind that place. So when the oldest live thing is of epoch `e`, all of the log before
+//! `e`'s place may go: the usual case of queues that are kept short costs nothing. What stays long (streams, retained
+//! messages, old messages) holds this back; then the log is cleaned by copying.
+
+use super::{Worker, effect::Effects, place::Place};
+
+impl Worker {
+    /// What is logged from now on belongs to `epoch`, which is larger than those before.
+    pub fn begin_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+    }
+
+    /// The epoch of the oldest thing that still needs its records, or an earlier one; `None` when nothing does.
+    pub fn oldest_epoch(&mut self) -> Option<u32> {
+        let places = self.places.iter_mut().filter_map(|(_, place)| match place {
+            Place::Queue(queue) => queue.oldest_epoch(),
+            Place::Stream(stream) => stream.oldest_epoch(),
+        });
+        places.min().into_iter().chain(self.retained_epoch).min()
+    }
+
+    /// Writes the highest number of every queue that holds nothing logged, so that no number is given out twice
+    /// after the records that told it are gone.
+    pub fn log_last_numbers(&self, effects: &mut Effects) {
+        for (_, place) in &self.places {
+            if let Place::Queue(queue) = place {
+                effects.records.extend(queue.last_number());
+            }
+        }
+    }
+}
