@@ -9,8 +9,8 @@ use std::path::PathBuf;
 pub enum Command {
     /// Run the broker.
     Run(Box<Config>),
-    /// The configuration is fine; say so and stop.
-    CheckConfig,
+    /// Check what the configuration names, say whether it is fine, and stop.
+    CheckConfig(Box<Config>),
     /// Print this and stop.
     Print(String),
     /// Show what is in a data directory.
@@ -31,6 +31,9 @@ pub fn parse(
             None => (argument, None),
         };
         let mut value = || inline.clone().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
+        if inline.is_some() && ["-h", "--help", "-V", "--version", "--check-config"].contains(&&*name) {
+            return Err(format!("{name} takes no value"));
+        }
         match name.as_str() {
             "-h" | "--help" => return Ok(Command::Print(help())),
             "-V" | "--version" => {
@@ -42,7 +45,9 @@ pub fn parse(
             _ => {
                 let known = SETTINGS.iter().find(|s| name.strip_prefix("--") == Some(s.flag));
                 let setting = known.ok_or_else(|| {
-                    unknown(name.trim_start_matches('-'), "flag", SETTINGS.iter().map(|s| s.flag))
+                    let others = ["config", "check-config", "version", "help"];
+                    let known = SETTINGS.iter().map(|s| s.flag).chain(others);
+                    unknown(name.trim_start_matches('-'), "command line", known)
                 })?;
                 flags.push((setting.key, value()?));
             }
@@ -56,6 +61,7 @@ pub fn parse(
         match SETTINGS.iter().find(|s| s.flag == flag) {
             Some(setting) => variables.push((setting.key, value)),
             None if flag == "config" => file = file.or(Some(value)),
+            None if injected(rest) => {}
             None => return Err(unknown(&flag, &name, SETTINGS.iter().map(|s| s.flag))),
         }
     }
@@ -67,7 +73,13 @@ pub fn parse(
         raw.set(key, value, "command line")?;
     }
     let config = raw.validate()?;
-    Ok(if check { Command::CheckConfig } else { Command::Run(Box::new(config)) })
+    let config = Box::new(config);
+    Ok(if check { Command::CheckConfig(config) } else { Command::Run(config) })
+}
+
+/// Variables that Kubernetes sets in every pod beside a service named `waystation`; nobody means them for us.
+fn injected(rest: &str) -> bool {
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
 }
 
 fn help() -> String {
@@ -109,6 +121,9 @@ mod tests {
     fn says_what_is_wrong() {
         assert!(check(&["--dta", "x"], &[]).unwrap_err().contains("did you mean 'data'"));
         assert!(check(&["--data"], &[]).unwrap_err().contains("needs a value"));
+        assert!(check(&["--confg", "x"], &[]).unwrap_err().contains("did you mean 'config'"));
+        assert!(check(&["--version=1"], &[]).unwrap_err().contains("takes no value"));
+        assert!(check(&[], &[("WAYSTATION_PORT_5672_TCP", "tcp://10.0.0.1:5672")]).is_ok());
         assert!(check(&[], &[("WAYSTATION_DTA", "x")]).unwrap_err().contains("did you mean 'data'"));
         assert!(check(&["--config", "/nowhere/x.toml"], &[]).unwrap_err().contains("/nowhere/x.toml"));
     }

@@ -6,6 +6,7 @@
 use crate::auth::User;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// One setting, everywhere it can be set.
@@ -45,7 +46,7 @@ settings! {
     "tls.cert" "tls-cert" "" "certificate chain, PEM";
     "tls.key" "tls-key" "" "private key, PEM";
     "tls.client_ca" "tls-client-ca" "" "CA that client certificates must come from, PEM";
-    "limits.message_bytes" "message-bytes-max" "16777216" "largest message body";
+    "limits.message_bytes" "message-bytes-max" "16777216" "largest message body of AMQP, MQTT and STOMP";
     "limits.connections" "connections-max" "100000" "most client connections";
     "limits.memory_bytes" "memory-bytes-max" "0" "message bytes held before publishers wait; 0 is 40% of RAM";
     "log.segment_bytes" "log-segment-bytes" "67108864" "size of a log segment";
@@ -184,13 +185,17 @@ impl Raw {
                 self.values.insert(setting.key, value);
                 Ok(())
             }
+            None if LISTS.contains(&key) => Err(format!("{origin}: {key} must be a list")),
             None => Err(unknown(key, origin, SETTINGS.iter().map(|s| s.key).chain(LISTS.iter().copied()))),
         }
     }
 
     /// Reads a TOML file's text.
     pub fn read_toml(&mut self, text: &str, origin: &str) -> Result<(), String> {
-        let table: toml::Table = text.parse().map_err(|error| format!("{origin}: {error}"))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            format!("{origin}: line {}: {}", before.matches('\n').count() + 1, error.message())
+        })?;
         self.read_table("", table, origin)
     }
 
@@ -206,7 +211,9 @@ impl Raw {
                 toml::Value::Array(_) if key == "vhosts" => {
                     self.vhosts = value.try_into().map_err(problem)?
                 }
-                toml::Value::Table(inner) => self.read_table(&key, inner, origin)?,
+                toml::Value::Table(inner) if !LISTS.contains(&key.as_str()) => {
+                    self.read_table(&key, inner, origin)?
+                }
                 toml::Value::String(text) => self.set(&key, text, origin)?,
                 other => self.set(&key, other.to_string(), origin)?,
             }
@@ -224,6 +231,14 @@ impl Raw {
         text.parse().map_err(|_| format!("{key}: '{text}' is not a whole number in range"))
     }
 
+    fn number_in(&self, key: &'static str, range: RangeInclusive<u64>) -> Result<u64, String> {
+        let number = self.number(key)?;
+        if range.contains(&number) {
+            return Ok(number);
+        }
+        Err(format!("{key}: {number} is not between {} and {}", range.start(), range.end()))
+    }
+
     /// Checks everything and fills in what depends on the machine.
     pub fn validate(self) -> Result<Config, String> {
         let doors = self.doors()?;
@@ -232,21 +247,24 @@ impl Raw {
             return Err(format!("{} needs tls.cert and tls.key", door.key));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = match self.number::<u16>("workers")? {
+        let workers = match self.number_in("workers", 0..=256)? {
             0 => (cores / 2).clamp(1, 16) as u16,
-            some => some.min(256),
+            some => some as u16,
         };
         let memory_bytes_max = match self.number("limits.memory_bytes")? {
             0 => ram_bytes() / 10 * 4,
             some => some,
         };
+        if self.text("data").is_empty() {
+            return Err("data: name a directory".to_owned());
+        }
         Ok(Config {
             data: self.text("data").into(),
             tls,
-            message_bytes_max: self.number("limits.message_bytes")?,
-            connections_max: self.number("limits.connections")?,
+            message_bytes_max: self.number_in("limits.message_bytes", 1..=MESSAGE_BYTES_HIGHEST)? as usize,
+            connections_max: self.number_in("limits.connections", 1..=CONNECTIONS_HIGHEST)? as usize,
             memory_bytes_max,
-            segment_bytes: self.number::<u64>("log.segment_bytes")?.clamp(1 << 20, 1 << 30),
+            segment_bytes: self.number_in("log.segment_bytes", 1 << 20..=1 << 30)?,
             log_budget_bytes: self.number("log.budget_bytes")?,
             workers,
             aws_region: self.text("aws.region").to_owned(),
@@ -319,6 +337,11 @@ impl Raw {
     }
 }
 
+/// Highest limit for a message body: what one MQTT packet (256 MiB) can carry beside its head.
+const MESSAGE_BYTES_HIGHEST: u64 = 255 << 20;
+/// Highest limit for connections; the system's limit for open files is reached long before.
+const CONNECTIONS_HIGHEST: u64 = 10_000_000;
+
 /// Keys of the file that hold lists.
 const LISTS: &[&str] = &["users", "aws.keys", "vhosts"];
 
@@ -382,6 +405,11 @@ mod tests {
         assert!(check("[listen]\namqps = \"127.0.0.1:1\"").unwrap_err().contains("tls.cert"));
         assert!(check("[[users]]\nname = \"a\"\npasswrd = \"b\"").unwrap_err().contains("passwrd"));
         assert!(check("workers = -1").unwrap_err().contains("workers"));
+        assert_eq!(check("workers = 257").unwrap_err(), "workers: 257 is not between 0 and 256");
+        assert_eq!(check("users = 3").unwrap_err(), "test.toml: users must be a list");
+        assert_eq!(check("[aws.keys]\nid = \"k\"").unwrap_err(), "test.toml: aws.keys must be a list");
+        assert!(check("data = \"d\"\nbroken").unwrap_err().starts_with("test.toml: line 2: "));
+        assert!(check("data = \"\"").unwrap_err().contains("name a directory"));
     }
 
     #[test]

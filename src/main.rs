@@ -14,7 +14,10 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Print(text) => print!("{text}"),
-        Command::CheckConfig => println!("the configuration is fine"),
+        Command::CheckConfig(config) => match waystation::check(&config) {
+            Ok(()) => println!("the configuration is fine"),
+            Err(error) => return fail(&error),
+        },
         Command::Inspect(dir) => match waystation::inspect(&dir) {
             Ok(text) => print!("{text}"),
             Err(error) => return fail(&error),

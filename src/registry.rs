@@ -30,6 +30,9 @@ pub(crate) fn codec(tag: &str) -> Option<&'static dyn PropertyCodec> {
 /// Room for headers beside the largest body of a STOMP frame.
 const STOMP_HEAD_BYTES: usize = 64 * 1024;
 
+/// Room for topic and properties beside the largest body of an MQTT packet.
+const MQTT_HEAD_BYTES: usize = 256 * 1024;
+
 /// Makers of sessions, and the AWS door.
 pub(crate) struct Protocols {
     amqp: Arc<AmqpConfig>,
@@ -50,7 +53,10 @@ impl Protocols {
         let mut stomp = StompConfig::default();
         // A frame is a body with its headers.
         stomp.frame.frame_bytes_max = config.message_bytes_max + STOMP_HEAD_BYTES;
-        Self { amqp: Arc::new(amqp), mqtt: Arc::new(MqttConfig::default()), stomp: Arc::new(stomp), aws }
+        let mut mqtt = MqttConfig::default();
+        mqtt.packet_bytes_max = config.message_bytes_max + MQTT_HEAD_BYTES;
+        mqtt.held_bytes_max = mqtt.held_bytes_max.max(mqtt.packet_bytes_max);
+        Self { amqp: Arc::new(amqp), mqtt: Arc::new(mqtt), stomp: Arc::new(stomp), aws }
     }
 
     /// A session for a new connection; `None` for what is no session protocol.

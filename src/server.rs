@@ -75,6 +75,7 @@ impl Server {
             protocols: Arc::new(Protocols::new(&config, Arc::new(AwsDoor::new(caller, aws_config(&config))))),
             tls,
             connections_max: config.connections_max,
+            message_bytes_max: config.message_bytes_max,
             mqtt_anonymous: config.mqtt_anonymous,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -151,6 +152,9 @@ fn announce(config: &Config, bound: &[Bound], users: &Users) -> Vec<String> {
             Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Yes => "anyone",
             Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Loopback && users.only_guest() => {
                 "anyone from loopback, user guest from loopback"
+            }
+            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Loopback => {
+                "anyone from loopback, configured users"
             }
             _ if users.only_guest() => "user guest (password guest) from loopback",
             _ => "configured users",

@@ -18,6 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long TLS and WebSocket handshakes may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Room for headers beside the largest body in a WebSocket message.
+const WEBSOCKET_HEAD_BYTES: usize = 1024 * 1024;
 /// Pause after a failed accept (too many open files), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,8 @@ pub(crate) struct Reception {
     pub(crate) tls: Option<TlsAcceptor>,
     /// Most client connections.
     pub(crate) connections_max: usize,
+    /// Largest message body.
+    pub(crate) message_bytes_max: usize,
     /// MQTT without a name.
     pub(crate) mqtt_anonymous: Anonymous,
     /// Tasks to wait for at the end.
@@ -135,7 +139,9 @@ impl Reception {
             Protocol::Mqtt => (&["mqtt", "mqttv3.1"], false),
             _ => (&["v12.stomp", "v11.stomp", "v10.stomp"], true),
         };
-        let options = websocket::Options { subprotocols, paths: &["/ws", "/mqtt", "/"], text };
+        let message_bytes_max = self.message_bytes_max + WEBSOCKET_HEAD_BYTES;
+        let paths = &["/ws", "/mqtt", "/"];
+        let options = websocket::Options { subprotocols, paths, message_bytes_max, text };
         let stream = tokio::time::timeout(HANDSHAKE, websocket::accept(stream, &options))
             .await
             .map_err(|_| "WebSocket handshake timed out".to_owned())?

@@ -5,7 +5,6 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream, ready};
-use model::limits::MESSAGE_BYTES_MAX;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,8 +18,6 @@ use tokio_tungstenite::tungstenite::{
     protocol::WebSocketConfig,
 };
 
-/// Largest message that a peer may send: any body with its headers.
-const MESSAGE_MAX: usize = MESSAGE_BYTES_MAX + 1024 * 1024;
 /// Most bytes of one message that we send; longer output goes as several.
 const SEND_MAX: usize = 1024 * 1024;
 
@@ -31,6 +28,8 @@ pub(crate) struct Options<'a> {
     pub(crate) subprotocols: &'a [&'a str],
     /// Paths that are served.
     pub(crate) paths: &'a [&'a str],
+    /// Largest message that a peer may send.
+    pub(crate) message_bytes_max: usize,
     /// Text messages are taken, and sent wherever the bytes are UTF-8; otherwise all is binary and text is an error.
     pub(crate) text: bool,
 }
@@ -64,8 +63,8 @@ pub(crate) async fn accept<S>(stream: S, options: &Options<'_>) -> io::Result<We
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    let max = Some(options.message_bytes_max);
+    let config = WebSocketConfig::default().max_message_size(max).max_frame_size(max);
     let inner =
         accept_hdr_async_with_config(stream, Handshake(*options), Some(config)).await.map_err(to_io)?;
     Ok(WebSocketStream { inner, text: options.text, unread: Bytes::new(), ended: false })

@@ -20,7 +20,8 @@ async fn pair(
     if let Some(offer) = offer {
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(offer).unwrap());
     }
-    let options = Options { subprotocols: &["v12.stomp", "v11.stomp"], paths: PATHS, text };
+    let options =
+        Options { subprotocols: &["v12.stomp", "v11.stomp"], paths: PATHS, message_bytes_max: 1 << 25, text };
     let (client, server) = tokio::join!(client_async(request, near), accept(far, &options));
     let (client, response) = client.ok()?;
     let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(|name| name.to_str().unwrap().to_owned());
