@@ -102,6 +102,7 @@ pub(super) fn refused(
         ErrorKind::AccessRefused | ErrorKind::Locked | ErrorKind::NotAllowed => {
             common::ACCESS_DENIED.error(text)
         }
+        ErrorKind::LimitExceeded => common::LIMIT_EXCEEDED.error(text),
         ErrorKind::Unavailable => common::UNAVAILABLE.error(text),
         ErrorKind::Internal => common::INTERNAL.error(text),
         _ => invalid.error(text),

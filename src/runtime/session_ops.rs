@@ -91,10 +91,13 @@ impl TopologyTask {
     fn give_session(&mut self, key: &SessionKey, opening: &Opening) -> Result<(), BrokerError> {
         let Opening { asker, clean, expiry_ms } = *opening;
         if clean {
+            // MQTT 5.0, 3.1.2.5: a will that waits is published when its session ends.
+            let will = self.sessions.entry(key).and_then(|entry| entry.will.take());
+            will.into_iter().for_each(|(_, will)| self.publish_will(&key.0, will));
             self.end_session(key);
         }
         let present = self.sessions.entry(key).is_some();
-        self.definitions.ensure_vhost(&key.0);
+        self.definitions.admit_vhost(&key.0)?;
         let declare = QueueDeclare {
             name: sessions::queue_name(&key.1),
             durable: expiry_ms > 0 || present,

@@ -4,7 +4,7 @@
 //! Refuses: messages, except wills that wait.
 
 use super::dispatcher::Dispatcher;
-use super::sessions::{self, Sessions};
+use super::sessions::Sessions;
 use super::shared::{Shared, TOPOLOGY_CONNECTION};
 use crate::net::outbox::{Event, Outbox};
 use bytes::Bytes;
@@ -248,7 +248,7 @@ impl TopologyTask {
         let actor = asker.connection;
         match op {
             Op::DeclareExchange(declare) => {
-                self.definitions.ensure_vhost(vhost);
+                self.definitions.admit_vhost(vhost)?;
                 self.definitions.declare_exchange(vhost, actor, declare)?;
             }
             Op::DeleteExchange { name, if_unused } => {
@@ -293,7 +293,7 @@ impl TopologyTask {
         vhost: &Name,
         declare: QueueDeclare,
     ) -> Result<(), BrokerError> {
-        self.definitions.ensure_vhost(vhost);
+        self.definitions.admit_vhost(vhost)?;
         let name = declare.name.clone();
         let outcome = self.definitions.declare_queue(vhost, asker.connection, declare)?;
         match outcome.queue {
@@ -332,8 +332,8 @@ impl TopologyTask {
     fn rewrite(&mut self, call: Box<dyn FnOnce() + Send>) {
         self.definitions.rewrite();
         let sessions: Vec<_> = self.sessions.records().collect();
-        for (key, value) in sessions {
-            self.record(sessions::RECORD_KIND, key, Some(value));
+        for (kind, key, value) in sessions {
+            self.record(kind, key, Some(value));
         }
         self.send_changes();
         self.after_records(After::Call(call));

@@ -77,6 +77,8 @@ pub mod common {
         ACCESS_DENIED = "AccessDeniedException" "AccessDenied" 403;
         /// Body over the door's limit.
         TOO_LARGE = "RequestEntityTooLargeException" "RequestEntityTooLarge" 413;
+        /// A limit of the broker.
+        LIMIT_EXCEEDED = "LimitExceededException" "LimitExceeded" 400;
         /// Cannot now.
         UNAVAILABLE = "ServiceUnavailableException" "ServiceUnavailable" 503;
         /// Our fault.

@@ -3,6 +3,8 @@
 
 /// Largest message body at any door: RabbitMQ 4.x's default.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Virtual hosts; an AWS door that verifies nothing makes one for every account and region it hears of.
+pub const VHOSTS_MAX: usize = 1024;
 /// Longest exchange, queue or routing name: the AMQP short string.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest MQTT topic.
