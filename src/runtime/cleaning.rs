@@ -38,6 +38,8 @@ pub(crate) struct Cleaning {
     /// Every definition that counts lies at or behind this place.
     definitions: Arc<AtomicU64>,
     dead_below: Option<Lsn>,
+    /// Segments that end up to here are given up; the log may still list them until its writer comes to that.
+    given_up: Arc<AtomicU64>,
 }
 
 impl Cleaning {
@@ -60,6 +62,21 @@ impl Cleaning {
             epochs: VecDeque::from([(0, Lsn(0))]),
             definitions: Arc::default(),
             dead_below: None,
+            given_up: Arc::default(),
+        }
+    }
+
+    /// The oldest segment that was not given up yet.
+    fn oldest(&self) -> Option<SegmentInfo> {
+        self.log.oldest().filter(|segment| segment.end_lsn.0 > self.given_up.load(Ordering::Relaxed))
+    }
+
+    /// Gives up the segments below a place, behind all that was appended before.
+    fn trim(&self, below: Lsn) -> impl FnOnce() + Send + use<> {
+        let (log, given_up) = (self.log.clone(), self.given_up.clone());
+        move || {
+            given_up.fetch_max(below.0, Ordering::Relaxed);
+            log.trim(below);
         }
     }
 
@@ -74,7 +91,7 @@ impl Cleaning {
             self.epochs.pop_front();
         }
         let Some((_, below)) = self.epochs.front().copied() else { return };
-        let dead = self.log.oldest().is_some_and(|segment| segment.end_lsn <= below);
+        let dead = self.oldest().is_some_and(|segment| segment.end_lsn <= below);
         if dead && !self.busy.load(Ordering::Relaxed) {
             worker.log_last_numbers(effects);
             self.dead_below = Some(below);
@@ -85,15 +102,15 @@ impl Cleaning {
     pub(crate) fn drop_dead(&mut self) {
         let Some(below) = self.dead_below.take() else { return };
         if self.worker != WorkerId(0) || self.definitions.load(Ordering::Relaxed) >= below.0 {
-            self.log.trim(below);
+            self.trim(below)();
             return;
         }
         self.busy.store(true, Ordering::Relaxed);
-        let (log, busy, definitions) = (self.log.clone(), self.busy.clone(), self.definitions.clone());
+        let (trim, busy, definitions) = (self.trim(below), self.busy.clone(), self.definitions.clone());
         let since = self.log.durable();
         self.rewrite_definitions(Box::new(move || {
             definitions.store(since.0, Ordering::Relaxed);
-            log.trim(below);
+            trim();
             busy.store(false, Ordering::Relaxed);
         }));
     }
@@ -105,7 +122,7 @@ impl Cleaning {
         {
             return;
         }
-        let Some(segment) = self.log.oldest() else { return };
+        let Some(segment) = self.oldest() else { return };
         self.busy.store(true, Ordering::Relaxed);
         let (log, mailbox) = (self.log.clone(), self.mailbox.clone());
         let read = move || {
@@ -119,9 +136,9 @@ impl Cleaning {
 
     /// Every live record of `segment` was appended again: once that is durable it may go.
     pub(crate) fn surveyed(&self, segment: Surveyed) {
-        let (log, busy, below) = (self.log.clone(), self.busy.clone(), segment.below);
+        let (trim, busy) = (self.trim(segment.below), self.busy.clone());
         let trim: Box<dyn FnOnce() + Send> = Box::new(move || {
-            log.trim(below);
+            trim();
             busy.store(false, Ordering::Relaxed);
         });
         if segment.definitions && self.worker == WorkerId(0) {

@@ -56,9 +56,9 @@ impl Committer {
         self.vouched >= self.records_end
     }
 
-    /// Everything written is synced.
+    /// Everything written is synced, and nothing is held back for the next flush.
     pub(crate) fn is_synced(&self) -> bool {
-        self.shared.durable() >= self.end()
+        self.group.is_empty() && self.shared.durable() >= self.end()
     }
 
     /// Writes records, in order, without syncing them.

@@ -88,6 +88,27 @@ fn nothing_is_confirmed_when_the_disk_fails() {
 }
 
 #[test]
+fn nothing_is_confirmed_by_a_trim_that_finds_nothing() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk).unwrap();
+    // The writer is held up, so that the next batch and the trim are one piece of work.
+    let (release, held) = channel::<()>();
+    let (started, running) = channel();
+    let on_durable: Box<dyn FnOnce() + Send> = Box::new(move || {
+        started.send(()).unwrap();
+        held.recv_timeout(PATIENCE).unwrap();
+    });
+    log.append(Batch { sync: true, on_durable: Some(on_durable), ..Batch::default() }).unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    let (batch, done) = batch(0, true);
+    log.append(batch).unwrap();
+    log.trim(Lsn(0));
+    disk.fail_syncs();
+    release.send(()).unwrap();
+    assert_eq!(done.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
 fn a_full_disk_is_waited_for() {
     let disk = SimDisk::new(1);
     let (log, _) = open(&disk).unwrap();
