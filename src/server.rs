@@ -50,17 +50,17 @@ impl Server {
         let Recovered { definitions, sessions, workers } = recovered?;
 
         let users = Users::new(config.users.clone(), config.vhosts.clone());
-        let logs = workers.iter().map(|(_, log)| log.clone()).collect();
+        let logs = workers.iter().map(|(_, _, log)| log.clone()).collect();
         let mailboxes = workers.iter().map(|_| Arc::new(Mailbox::default())).collect();
         let (publisher, topology) = watch::channel(Arc::new(definitions.topology().clone()));
         let (requests, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(mailboxes, topology, requests, users, &config, logs));
         let core = TaskTracker::new();
-        for (number, (worker, log)) in workers.into_iter().enumerate() {
+        for (number, (worker, effects, log)) in workers.into_iter().enumerate() {
             let id = WorkerId(number as u16);
             let Some(mailbox) = shared.mailbox(id).cloned() else { continue };
             let cleaning = Cleaning::new(id, log.clone(), mailbox, shared.clone(), config.log_budget_bytes);
-            let task = WorkerTask::new(id, worker, shared.clone(), log, cleaning);
+            let task = WorkerTask::new(id, (worker, effects), shared.clone(), log, cleaning);
             task.into_iter().for_each(|task| {
                 core.spawn(task.run());
             });

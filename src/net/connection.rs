@@ -22,10 +22,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Room made for each read.
-const READ_BYTES: usize = 64 * 1024;
-/// Unwritten output beyond which nothing more is read: the peer does not take its answers.
-const WIRE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Least room made for each read: what a quiet connection costs.
+const READ_BYTES_MIN: usize = 8 * 1024;
+/// Most room made for each read, for peers that fill it: fewer calls, and fewer frames cut in two.
+const READ_BYTES_MAX: usize = 512 * 1024;
+/// Unwritten output beyond which nothing more is read and no mail is taken: the peer does not take what it is sent.
+/// Mail then waits in the outbox, where direct deliveries have their limit.
+const WIRE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Room that lasted a shorter time than this was too little, milliseconds.
+const QUICK_MS: Millis = 20;
 /// How long a closing connection may take to write its last words.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often a connection that was stopped from reading looks whether it may go on.
@@ -49,6 +54,9 @@ pub(crate) struct Connection<S> {
     output: Output,
     flushing: bool,
     mail_was_first: bool,
+    read_bytes: usize,
+    received_bytes: usize,
+    room_made: Millis,
     deliveries: Vec<Delivery>,
     confirms: Vec<Confirm>,
 }
@@ -65,6 +73,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Output::default(),
             flushing: false,
             mail_was_first: false,
+            read_bytes: READ_BYTES_MIN,
+            received_bytes: 0,
+            room_made: 0,
             deliveries: Vec::new(),
             confirms: Vec::new(),
         }
@@ -91,10 +102,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let congested = self.port.congested();
             self.arm(sleep.as_mut(), congested);
-            let may_read = !congested && self.output.wire.len() < WIRE_BYTES_MAX;
-            match self.step(sleep.as_mut(), may_read, (!told).then_some(shutdown)).await {
+            match self.step(sleep.as_mut(), congested, (!told).then_some(shutdown)).await {
                 Step::Read(Ok(0)) => return "the peer closed the connection".into(),
-                Step::Read(Ok(_)) => self.receive(),
+                Step::Read(Ok(count)) => {
+                    self.received_bytes += count;
+                    self.receive();
+                }
                 Step::Wrote(Ok(count)) => self.wrote(count),
                 Step::Read(Err(error)) | Step::Wrote(Err(error)) => return error.to_string().into(),
                 Step::Mail => self.mail(&mut events),
@@ -128,11 +141,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn step(
         &mut self,
         mut sleep: Pin<&mut Sleep>,
-        may_read: bool,
+        congested: bool,
         shutdown: Option<&CancellationToken>,
     ) -> Step {
         let outbox = self.outbox.clone();
-        let mut mail = pin!(outbox.notified());
+        let stuck = self.output.wire.len() >= WIRE_BYTES_MAX;
+        let may_read = !congested && !stuck;
+        let mut mail = pin!(async {
+            if stuck { outbox.notified_urgently().await } else { outbox.notified().await }
+        });
         let mut cancelled = pin!(async {
             match shutdown {
                 Some(token) => token.cancelled().await,
@@ -150,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Step::Mail);
             }
             if may_read {
-                self.input.reserve(READ_BYTES);
+                self.make_room();
                 let stream = Pin::new(&mut self.stream);
                 if let Poll::Ready(result) = tokio_util::io::poll_read_buf(stream, cx, &mut self.input) {
                     self.mail_was_first = false;
@@ -171,6 +188,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Pending
         })
         .await
+    }
+
+    /// Makes room to read into once what there is runs out: twice as much for a peer that filled it at once, less for one
+    /// that took its time. A frame cut in two is copied when the room is made, so busy peers get much.
+    fn make_room(&mut self) {
+        if self.input.capacity() - self.input.len() >= READ_BYTES_MIN / 2 {
+            return;
+        }
+        let now = self.port.now();
+        let quick = now.saturating_sub(self.room_made) < QUICK_MS;
+        if quick && self.received_bytes >= self.read_bytes / 2 {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        } else if !quick {
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+        }
+        self.room_made = now;
+        self.received_bytes = 0;
+        self.input.reserve(self.read_bytes);
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

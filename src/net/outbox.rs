@@ -42,6 +42,7 @@ struct Inner {
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     notify: Notify,
+    urgent: Notify,
     dropped: AtomicU64,
 }
 
@@ -67,6 +68,12 @@ impl Outbox {
         self.push_all(&mut vec![event]);
     }
 
+    /// Adds one event that the connection is to see even while its peer reads nothing.
+    pub(crate) fn push_urgent(&self, event: Event) {
+        self.push(event);
+        self.urgent.notify_one();
+    }
+
     /// Swaps everything out into `events`, which must be empty.
     pub(crate) fn swap(&self, events: &mut Vec<Event>) {
         let mut inner = self.lock();
@@ -77,6 +84,11 @@ impl Outbox {
     /// Resolves when something may be there.
     pub(crate) async fn notified(&self) {
         self.notify.notified().await;
+    }
+
+    /// Resolves when something urgent may be there. Does not use up what [`Outbox::notified`] waits for.
+    pub(crate) async fn notified_urgently(&self) {
+        self.urgent.notified().await;
     }
 
     /// Directly delivered messages dropped because the connection did not keep up.

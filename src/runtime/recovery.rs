@@ -7,13 +7,13 @@ use engine::topology::{Change, Definitions};
 use engine::worker::{Worker, WorkerLimits, effect::Effects};
 use model::{
     Millis, Name,
-    ids::{Lsn, WorkerId},
+    ids::WorkerId,
     record::Record,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{Batch, LocalLog, LogOptions, WorkerLog, disk::RealDisk};
+use store::{CodecLookup, LocalLog, LogOptions, disk::RealDisk};
 
 /// What a start begins with.
 pub(crate) struct Recovered {
@@ -21,8 +21,8 @@ pub(crate) struct Recovered {
     pub(crate) definitions: Definitions,
     /// Sessions that outlived their connections.
     pub(crate) sessions: Sessions,
-    /// Workers with their content, and their logs.
-    pub(crate) workers: Vec<(Worker, Arc<LocalLog>)>,
+    /// Workers with their content, what came of it (dead letters, for example), and their logs.
+    pub(crate) workers: Vec<(Worker, Effects, Arc<LocalLog>)>,
 }
 
 /// Opens or makes the data directory. Blocking. Errors: one sentence that names the file and what to do.
@@ -30,19 +30,15 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as Millis);
     let mut definitions = Definitions::new(config.workers, behaviours);
     let mut sessions = Sessions::default();
-    let mut logs = Vec::new();
-    for number in 0..config.workers {
-        // A queue's definition may stand behind its messages (log cleaning): keep them until all are known.
-        let mut records = Vec::new();
-        let mut each = |lsn, record| match record {
-            Record::Define { kind, key, value } => {
-                define(&mut definitions, &mut sessions, &kind, &key, value, now)
-            }
-            other => records.push((lsn, other)),
-        };
-        let log = open(config, number, &mut each)?;
-        logs.push((log, records));
-    }
+    // All definitions are in the first worker's log, perhaps behind the messages of their queues (log cleaning). They
+    // are read first, so that messages need not be kept aside until their queues are known.
+    let mut each = |_, record| {
+        if let Record::Define { kind, key, value } = record {
+            define(&mut definitions, &mut sessions, &kind, &key, value, now);
+        }
+    };
+    store::definitions(&log_dir(config, 0)?, &RealDisk, &codecs(), &mut each)
+        .map_err(|error| error.to_string())?;
     let left_out =
         definitions.finish_restore().map_err(|error| format!("cannot recover the definitions: {error}"))?;
     left_out.iter().for_each(|text| tracing::warn!(reason = &**text, "a binding was left out"));
@@ -56,9 +52,9 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
         definitions.ensure_vhost(&Name::from(vhost));
     }
     let mut recovered = Vec::new();
-    for (mut worker, (log, records)) in workers.into_iter().zip(logs) {
-        replay(&mut worker, &log, records, now)?;
-        recovered.push((worker, Arc::new(log)));
+    for mut worker in workers {
+        let (log, effects) = replay(config, &mut worker, now)?;
+        recovered.push((worker, effects, Arc::new(log)));
     }
     Ok(Recovered { definitions, sessions, workers: recovered })
 }
@@ -67,25 +63,16 @@ fn workers(count: u16) -> Vec<Worker> {
     (0..count).map(|number| Worker::new(WorkerId(number), WorkerLimits::default())).collect()
 }
 
-fn open(config: &Config, number: u16, each: &mut dyn FnMut(Lsn, Record)) -> Result<LocalLog, String> {
-    let dir: PathBuf = config.data.join(format!("worker-{number:02}"));
+fn log_dir(config: &Config, number: u16) -> Result<PathBuf, String> {
+    let dir = config.data.join(format!("worker-{number:02}"));
     std::fs::create_dir_all(&dir).map_err(|error| {
         format!("cannot write to the data directory {}: {error} (setting data)", dir.display())
     })?;
-    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
-    let started = std::time::Instant::now();
-    let (log, recovery) = LocalLog::open(&dir, Arc::new(RealDisk), options, Arc::new(codec), each)
-        .map_err(|error| error.to_string())?;
-    if recovery.records > 0 {
-        tracing::info!(
-            worker = number,
-            records = recovery.records,
-            bytes = recovery.bytes,
-            ms = started.elapsed().as_millis() as u64,
-            "recovered"
-        );
-    }
-    Ok(log)
+    Ok(dir)
+}
+
+fn codecs() -> CodecLookup {
+    Arc::new(codec)
 }
 
 fn define(
@@ -109,18 +96,25 @@ fn define(
     }
 }
 
-fn replay(
-    worker: &mut Worker,
-    log: &LocalLog,
-    records: Vec<(Lsn, Record)>,
-    now: Millis,
-) -> Result<(), String> {
-    for (lsn, record) in &records {
-        worker.replay(record, *lsn);
-    }
+/// Opens a worker's log and gives the worker back what it held.
+fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog, Effects), String> {
+    let number = worker.id().0;
+    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
+    let started = std::time::Instant::now();
+    let mut each = |lsn, record: Record| worker.replay(&record, lsn);
+    let dir = log_dir(config, number)?;
+    let (log, recovery) = LocalLog::open(&dir, Arc::new(RealDisk), options, codecs(), &mut each)
+        .map_err(|error| error.to_string())?;
     let mut effects = Effects::default();
     worker.recovered(now, &mut effects);
-    worker.pump(now, &mut effects);
-    let batch = Batch { records: std::mem::take(&mut effects.records), sync: false, on_durable: None };
-    log.append(batch).map_err(|error| error.to_string())
+    if recovery.records > 0 {
+        tracing::info!(
+            worker = number,
+            records = recovery.records,
+            bytes = recovery.bytes,
+            ms = started.elapsed().as_millis() as u64,
+            "recovered"
+        );
+    }
+    Ok((log, effects))
 }

@@ -74,7 +74,7 @@ impl TopologyTask {
         let holder = self.sessions.entry(key).and_then(|entry| entry.connection);
         if let Some(holder) = holder.filter(|holder| *holder != opening.asker.connection) {
             if let Some(outbox) = self.shared.outbox(holder) {
-                outbox.push(crate::net::outbox::Event::Signal(Signal::TakenOver));
+                outbox.push_urgent(crate::net::outbox::Event::Signal(Signal::TakenOver));
                 let before = self.sessions.entry(key).and_then(|entry| entry.waiting.replace(opening));
                 if let Some(before) = before {
                     let error =

@@ -9,7 +9,7 @@ use model::{Millis, ids::ConnectionId, ids::WorkerId};
 use rustc_hash::FxHashMap;
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use store::{LocalLog, WorkerLog};
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) logs: Vec<Arc<LocalLog>>,
     /// Open client connections.
     pub(crate) connections: AtomicUsize,
+    memory_low: AtomicBool,
     registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
     next_connection: AtomicU64,
     clock: Clock,
@@ -80,6 +81,7 @@ impl Shared {
             memory_bytes_max: config.memory_bytes_max,
             logs,
             connections: AtomicUsize::new(0),
+            memory_low: AtomicBool::new(false),
             registry: RwLock::default(),
             next_connection: AtomicU64::new(1),
             clock: Clock { started: Instant::now(), started_ms },
@@ -129,7 +131,14 @@ impl Shared {
     pub(crate) fn blocked(&self) -> Option<&'static str> {
         let held: u64 = self.held_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
         let disk_full = self.logs.iter().any(|log| log.disk_full());
-        match (held > self.memory_bytes_max, disk_full) {
+        // Ends a tenth below where it begins, so that publishers are not told of every message that comes and goes.
+        let was_low = self.memory_low.load(Ordering::Relaxed);
+        let limit = if was_low { self.memory_bytes_max / 10 * 9 } else { self.memory_bytes_max };
+        let is_low = held > limit;
+        if is_low != was_low {
+            self.memory_low.store(is_low, Ordering::Relaxed);
+        }
+        match (is_low, disk_full) {
             (true, true) => Some("low on memory & disk"),
             (true, false) => Some("low on memory"),
             (false, true) => Some("low on disk"),

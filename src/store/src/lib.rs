@@ -25,7 +25,7 @@ mod tests;
 
 pub use error::{AppendError, StoreError};
 pub use inspect::{Inspection, SegmentReport, inspect};
-pub use log::{Batch, LocalLog, WorkerLog};
+pub use log::{Batch, LocalLog, WorkerLog, definitions};
 pub use options::{CodecLookup, LogOptions};
 pub use recovery::{Recovery, TornTail};
 pub use segment::SegmentInfo;

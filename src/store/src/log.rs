@@ -6,7 +6,7 @@ use crate::error::{AppendError, StoreError};
 use crate::format::{FIRST_LSN, HEADER_BYTES, SegmentHeader};
 use crate::group::Group;
 use crate::options::{CodecLookup, LogOptions};
-use crate::recovery::{self, Recovery, Replay, Walk};
+use crate::recovery::{self, OnlyDefinitions, Recovery, Replay, Walk};
 use crate::segment::{SegmentInfo, Spares, segment_name};
 use crate::shared::Shared;
 use crate::writer::{LogWriter, OnFatal};
@@ -145,6 +145,21 @@ fn take_lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Send + Sync>, Store
         LockError::Held(holder) => StoreError::Locked { path: path.to_owned(), holder },
         LockError::Io(source) => StoreError::Io { doing: "lock", path: path.to_owned(), source },
     })
+}
+
+/// Shows the definitions in the log in `dir`, in order, and leaves it as it is; nothing when there is no log. For an
+/// owner that wants them before it opens the log, because a definition may stand behind what depends on it.
+/// Errors: as [`LocalLog::open`].
+pub fn definitions(
+    dir: &Path,
+    disk: &dyn Disk,
+    codecs: &CodecLookup,
+    each: &mut dyn FnMut(Lsn, Record),
+) -> Result<(), StoreError> {
+    disk.create_dir(dir).map_err(StoreError::io("create", dir))?;
+    let _lock = take_lock(disk, &dir.join("lock"))?;
+    let replay = Replay { codecs, each, records: 0 };
+    recovery::walk(disk, dir, &mut OnlyDefinitions(replay)).map(drop)
 }
 
 /// Recovers and makes ready to write, without a thread.

@@ -227,6 +227,15 @@ impl Visitor for Replay<'_> {
     }
 }
 
+/// Decodes the definitions among the records.
+pub(crate) struct OnlyDefinitions<'a>(pub(crate) Replay<'a>);
+
+impl Visitor for OnlyDefinitions<'_> {
+    fn record(&mut self, lsn: u64, kind: u8, payload: &[u8]) -> Result<(), DecodeError> {
+        if kind == codec::DEFINE { self.0.record(lsn, kind, payload) } else { Ok(()) }
+    }
+}
+
 /// Goes through one sealed segment.
 pub(crate) fn walk_sealed(
     disk: &dyn Disk,
