@@ -81,6 +81,11 @@ impl Outbox {
         inner.direct_bytes = 0;
     }
 
+    /// Has the connection look around although nothing is there.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
     /// Resolves when something may be there.
     pub(crate) async fn notified(&self) {
         self.notify.notified().await;

@@ -118,8 +118,8 @@ impl Cleaning {
     /// Starts on the oldest segment if it is time.
     pub(crate) fn consider(&self, worker: &Worker) {
         let total = self.log.bytes();
-        if total <= self.budget_bytes || total < 2 * worker.live_bytes() || self.busy.load(Ordering::Relaxed)
-        {
+        let enough = total > self.budget_bytes || self.log.disk_full();
+        if !enough || total < 2 * worker.live_bytes() || self.busy.load(Ordering::Relaxed) {
             return;
         }
         let Some(segment) = self.oldest() else { return };

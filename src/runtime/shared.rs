@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     /// Open client connections.
     pub(crate) connections: AtomicUsize,
     memory_low: AtomicBool,
+    alarm: AtomicBool,
     registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
     next_connection: AtomicU64,
     clock: Clock,
@@ -82,6 +83,7 @@ impl Shared {
             logs,
             connections: AtomicUsize::new(0),
             memory_low: AtomicBool::new(false),
+            alarm: AtomicBool::new(false),
             registry: RwLock::default(),
             next_connection: AtomicU64::new(1),
             clock: Clock { started: Instant::now(), started_ms },
@@ -125,6 +127,24 @@ impl Shared {
         self.mailboxes.iter().any(|mailbox| mailbox.congested())
             || self.logs.iter().any(|log| log.backlog_bytes() > LOG_BACKLOG_BYTES)
             || self.blocked().is_some()
+    }
+
+    /// Publishers were told that they are blocked.
+    pub(crate) fn alarm_on(&self) -> bool {
+        self.alarm.load(Ordering::Relaxed)
+    }
+
+    /// Wakes every connection when publishers became blocked or are no longer: one that waits for a confirm and sends
+    /// nothing would not notice.
+    pub(crate) fn tell_alarm(&self) {
+        let blocked = self.blocked().is_some();
+        if self.alarm.swap(blocked, Ordering::Relaxed) == blocked {
+            return;
+        }
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        let outboxes: Vec<Arc<Outbox>> = registry.values().cloned().collect();
+        drop(registry);
+        outboxes.iter().for_each(|outbox| outbox.wake());
     }
 
     /// Why publishers are blocked for longer, in RabbitMQ's words, if they are.

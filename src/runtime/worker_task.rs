@@ -121,7 +121,8 @@ impl WorkerTask {
         let now = self.shared.now();
         let deadline = self.worker.next_deadline().map_or(3_600_000, |at| at.saturating_sub(now));
         // Publishers may be waiting for what only a look at the totals shows.
-        let deadline = if self.unmeasured { deadline.min(MEASURE_MS) } else { deadline };
+        let watch = self.unmeasured || self.log.backlog_bytes() > 0 || self.shared.alarm_on();
+        let deadline = if watch { deadline.min(MEASURE_MS) } else { deadline };
         tokio::select! {
             () = self.mailbox.notified() => {}
             () = self.outbox.notified() => {}
@@ -210,6 +211,7 @@ impl WorkerTask {
         if let Some(held) = self.shared.held_bytes.get(usize::from(self.id.0)) {
             held.store(self.worker.stats().bytes, Ordering::Relaxed);
         }
+        self.shared.tell_alarm();
         self.cleaning.consider(&self.worker);
     }
 

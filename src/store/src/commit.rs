@@ -14,6 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Length of a segment on a disk that has no room for a longer one.
+const SHORT_SEGMENT_BYTES: u64 = 256 * 1024;
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The writing end of a log.
 pub(crate) struct Committer {
     pub(crate) disk: Arc<dyn Disk>,
@@ -157,10 +164,10 @@ impl Committer {
             created_ms: self.disk.wall_ms(),
             ..self.header
         };
-        let wanted = self.header.bytes.saturating_mul(2).min(self.options.segment_bytes).max(bytes_min);
-        let (disk, spares) = (self.disk.as_ref(), &self.shared.spares);
-        let (file, header) =
-            self.shared.patiently(&self.options, || spares.begin_segment(disk, header, wanted))?;
+        let wanted = self.header.bytes.saturating_mul(2).min(self.options.segment_bytes);
+        let wanted = wanted.max(self.shared.cramped.load(Ordering::Relaxed)).max(bytes_min);
+        let begin = || self.shared.begin_segment(self.disk.as_ref(), header, wanted, bytes_min);
+        let (file, header) = self.shared.patiently(&self.options, begin)?;
         (self.file, self.header, self.offset) = (file, header, HEADER_BYTES);
         let info = SegmentInfo {
             no: header.no,
@@ -198,6 +205,42 @@ impl Committer {
 }
 
 impl Shared {
+    /// Begins a segment of the wanted length, or a short one when there is no room for that: settlements must find
+    /// room on a full disk, because they are what empties it.
+    fn begin_segment(
+        &self,
+        disk: &dyn Disk,
+        header: SegmentHeader,
+        wanted: u64,
+        bytes_min: u64,
+    ) -> io::Result<(Box<dyn DiskFile>, SegmentHeader)> {
+        let short = bytes_min.max(SHORT_SEGMENT_BYTES);
+        match self.spares.begin_segment(disk, header, wanted) {
+            Err(error) if is_full(&error) && short < wanted => {
+                let begun = self.spares.begin_segment(disk, header, short)?;
+                if self.cramped.swap(wanted, Ordering::Relaxed) == 0 {
+                    tracing::error!(%error, "the disk is nearly full: publishers wait until there is room");
+                }
+                Ok(begun)
+            }
+            other => other.inspect(|_| self.has_room()),
+        }
+    }
+
+    /// Ends the alarm when there is room for a segment of normal length again.
+    pub(crate) fn look_for_room(&self, disk: &dyn Disk) {
+        let wanted = self.cramped.load(Ordering::Relaxed);
+        if wanted > 0 && self.spares.has_room(disk, wanted) {
+            self.has_room();
+        }
+    }
+
+    fn has_room(&self) {
+        if self.cramped.swap(0, Ordering::Relaxed) > 0 {
+            tracing::info!("the disk has room again");
+        }
+    }
+
     /// Carries out an operation that allocates, waiting while the disk is full.
     fn patiently<T>(
         &self,
@@ -214,7 +257,7 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            if !is_full(&error) {
                 return Err(CommitError::Fatal(error));
             }
             if !self.disk_full.swap(true, Ordering::Relaxed) {

@@ -72,7 +72,8 @@ pub trait WorkerLog: Send + Sync {
     /// Bytes appended and not written yet (and, where their batch asked for it, synced).
     fn backlog_bytes(&self) -> usize;
 
-    /// The disk is full; nothing is confirmed until there is room.
+    /// The disk is full. As long as there is a little room left, records are still taken and confirmed, so that
+    /// consumers and cleaning can make room; publishers are to wait. Without any, nothing is confirmed.
     fn disk_full(&self) -> bool;
 
     /// The oldest sealed segment. `None` when there is only the one being written.
@@ -289,7 +290,7 @@ impl WorkerLog for LocalLog {
     }
 
     fn disk_full(&self) -> bool {
-        self.shared.disk_full.load(Ordering::Relaxed)
+        self.shared.disk_full.load(Ordering::Relaxed) || self.shared.cramped.load(Ordering::Relaxed) > 0
     }
 
     fn oldest(&self) -> Option<SegmentInfo> {

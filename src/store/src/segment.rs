@@ -150,6 +150,17 @@ impl Spares {
         Ok(())
     }
 
+    /// True when a segment of this length could be begun.
+    pub(crate) fn has_room(&self, disk: &dyn Disk, bytes: u64) -> bool {
+        if bytes <= self.bytes && !self.is_empty() {
+            return true;
+        }
+        let path = self.fresh_path().with_extension("tmp");
+        let tried = disk.create(&path).and_then(|file| file.allocate(bytes));
+        let removed = disk.remove(&path);
+        tried.is_ok() && removed.is_ok()
+    }
+
     /// Puts a file that is no segment any more on the pile, or removes it.
     pub(crate) fn recycle(&self, disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<()> {
         if bytes != self.bytes || self.ready().len() >= self.max {

@@ -11,6 +11,8 @@ pub(crate) struct Shared {
     durable: AtomicU64,
     pub(crate) backlog_bytes: AtomicUsize,
     pub(crate) disk_full: AtomicBool,
+    /// Length of the segment that there was no room for, while a short one is used in its place; else 0.
+    pub(crate) cramped: AtomicU64,
     /// The log is closing: do not wait for room on a full disk.
     pub(crate) closing: AtomicBool,
     pub(crate) spares: Spares,
@@ -23,6 +25,7 @@ impl Shared {
             durable: AtomicU64::new(durable),
             backlog_bytes: AtomicUsize::new(0),
             disk_full: AtomicBool::new(false),
+            cramped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             spares,
         }

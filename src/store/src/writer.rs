@@ -105,6 +105,7 @@ impl LogWriter {
             unsynced_since: None,
             preparing: None,
             prepared_during: None,
+            looked_for_room: Instant::now(),
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _guard = PanicGuard(on_fatal);
@@ -203,6 +204,7 @@ struct Run {
     preparing: Option<JoinHandle<()>>,
     /// The segment during which that was begun: one attempt for each, also on a full disk.
     prepared_during: Option<u64>,
+    looked_for_room: Instant,
 }
 
 impl Run {
@@ -212,7 +214,8 @@ impl Run {
         let left = |since: Instant| settle_after.saturating_sub(since.elapsed());
         let mut tasks = Vec::new();
         loop {
-            let due = [self.written_at, self.unsynced_since].into_iter().flatten().map(left).min();
+            let due = [self.written_at, self.unsynced_since].into_iter().flatten().map(left);
+            let due = due.chain(self.next_look_for_room()).min();
             let open = self.queue.take(&mut tasks, bytes_max, due);
             if !tasks.is_empty() {
                 self.carry_out(&mut tasks)?;
@@ -230,7 +233,18 @@ impl Run {
                 return Ok(());
             }
             self.prepare_spare();
+            if self.next_look_for_room() == Some(Duration::ZERO) {
+                self.committer.shared.look_for_room(self.committer.disk.as_ref());
+                self.looked_for_room = Instant::now();
+            }
         }
+    }
+
+    /// How long until it is time to see whether a full disk has room again; `None` when it is not full.
+    fn next_look_for_room(&self) -> Option<Duration> {
+        let cramped = self.committer.shared.cramped.load(Ordering::Relaxed) > 0;
+        let left = || self.committer.options.full_retry.saturating_sub(self.looked_for_room.elapsed());
+        cramped.then(left)
     }
 
     fn carry_out(&mut self, tasks: &mut Vec<Task>) -> Result<(), CommitError> {
