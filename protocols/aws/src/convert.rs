@@ -45,11 +45,20 @@ pub fn attributes(message: &Message, base64: bool) -> Vec<Attribute<'_>> {
     list.finish()
 }
 
-/// The table that filter policies of the scope `MessageAttributes` look at: every message attribute by its own name,
-/// or the headers of a message that came through another door.
+/// The table that filter policies of the scope `MessageAttributes` look at: every message attribute by its own name;
+/// of a message that came through another door the headers, and the fields that a receiver sees as attributes.
 pub fn filter_table(message: &Message) -> Cow<'_, Table> {
     if !native::is_aws(&message.native) {
-        return Cow::Borrowed(&message.envelope().headers);
+        let envelope = message.envelope();
+        let mut list = Limited { taken: Vec::new(), dropped: 0 };
+        own_fields(envelope, &mut list);
+        if list.taken.is_empty() {
+            return Cow::Borrowed(&envelope.headers);
+        }
+        let mut table = Table::new();
+        list.taken.iter().for_each(|attribute| table.push(attribute.name.as_ref(), value_of(attribute)));
+        envelope.headers.iter().for_each(|(name, value)| table.push(name.clone(), value.clone()));
+        return Cow::Owned(table);
     }
     let mut table = Table::new();
     for attribute in View::of(&message.native.properties).attributes() {
@@ -99,6 +108,14 @@ fn text<'a>(
 }
 
 fn fields<'a>(envelope: &'a Envelope, list: &mut Limited<'a>) {
+    own_fields(envelope, list);
+    for (name, value) in envelope.headers.iter() {
+        list.push(header(attribute_name(name), value));
+    }
+}
+
+/// The fields beside the headers.
+fn own_fields<'a>(envelope: &'a Envelope, list: &mut Limited<'a>) {
     let strings = [
         ("content-type", &envelope.content_type),
         ("content-encoding", &envelope.content_encoding),
@@ -127,9 +144,6 @@ fn fields<'a>(envelope: &'a Envelope, list: &mut Limited<'a>) {
         if let Some(value) = value {
             list.push(text(name, "Number", value.to_string()));
         }
-    }
-    for (name, value) in envelope.headers.iter() {
-        list.push(header(attribute_name(name), value));
     }
 }
 
