@@ -176,6 +176,6 @@ fn push_record(out: &mut String, shard: u32, offset: u64, message: &Message) {
         [one] => push_base64(record.member("Data"), one),
         _ => push_base64(record.member("Data"), &message.body.joined()),
     }
-    record.text("PartitionKey", &message.routing_key).text("EncryptionType", "NONE");
+    record.text("PartitionKey", message.partition_key()).text("EncryptionType", "NONE");
     record.end();
 }

@@ -161,7 +161,9 @@ pub struct Extra {
     pub message_id: Option<Name>,
     /// Further routing keys to route by (AMQP CC and BCC).
     pub extra_keys: Vec<Name>,
-    /// Partition key of a stream where it is not the routing key, and explicit hash key.
+    /// Partition key of a stream where it is not the routing key.
+    pub partition_key: Option<Name>,
+    /// Explicit hash key of a stream: where in its key space the record goes, whatever the partition key.
     pub explicit_hash: Option<u128>,
     /// Dead-letter history, newest first.
     pub deaths: Vec<Death>,
@@ -220,6 +222,11 @@ impl Message {
     /// The neutral envelope, converted from the native properties on first use.
     pub fn envelope(&self) -> &Envelope {
         self.envelope.get_or_init(|| Box::new(self.native.codec.envelope(&self.native.properties)))
+    }
+
+    /// What a stream shards it by: the partition key if it has one of its own, else the routing key.
+    pub fn partition_key(&self) -> &Name {
+        self.extra.as_ref().and_then(|extra| extra.partition_key.as_ref()).unwrap_or(&self.routing_key)
     }
 
     /// The rare rest, made when absent. For whoever builds a message before it is shared.

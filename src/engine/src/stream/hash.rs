@@ -1,5 +1,5 @@
-//! Which shard a record belongs to: even ranges over the 128-bit hash space, by explicit hash or MD5 of the routing
-//! key (the Kinesis rule).
+//! Which shard a record belongs to: even ranges over the 128-bit hash space, by explicit hash or MD5 of the
+//! partition key (the Kinesis rule).
 
 use md5::{Digest, Md5};
 use model::message::Message;
@@ -35,7 +35,7 @@ pub fn shard_of(message: &Message, shards: u32) -> u32 {
     }
     let explicit = message.extra.as_ref().and_then(|extra| extra.explicit_hash);
     let hash = explicit.unwrap_or_else(|| {
-        let digest: [u8; 16] = Md5::digest(message.routing_key.as_bytes()).into();
+        let digest: [u8; 16] = Md5::digest(message.partition_key().as_bytes()).into();
         u128::from_be_bytes(digest)
     });
     shard_of_hash(hash, shards)

@@ -12,15 +12,17 @@ const HASH: u8 = 8;
 const FIRST_DEATH: u8 = 16;
 const TRACE: u8 = 32;
 const SENDER: u8 = 64;
+const PARTITION_KEY: u8 = 128;
 
 /// The fields that are nothing but text, with their flags, in the order in which they are written.
-fn texts(extra: &Extra) -> [(u8, &Option<Name>); 5] {
+fn texts(extra: &Extra) -> [(u8, &Option<Name>); 6] {
     [
         (GROUP, &extra.group),
         (DEDUP, &extra.dedup),
         (MESSAGE_ID, &extra.message_id),
         (TRACE, &extra.trace),
         (SENDER, &extra.sender),
+        (PARTITION_KEY, &extra.partition_key),
     ]
 }
 
@@ -81,9 +83,6 @@ pub(super) fn encoded_bytes_max(extra: &Extra) -> usize {
 
 pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Extra, DecodeError> {
     let flags = reader.u8()?;
-    if flags & 0x80 != 0 {
-        return Err(DecodeError::Malformed("unknown extra flag"));
-    }
     let mut text = |flag| if flags & flag != 0 { reader.name().map(Some) } else { Ok(None) };
     let mut extra = Extra {
         group: text(GROUP)?,
@@ -91,6 +90,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Extra, DecodeError> {
         message_id: text(MESSAGE_ID)?,
         trace: text(TRACE)?,
         sender: text(SENDER)?,
+        partition_key: text(PARTITION_KEY)?,
         ..Extra::default()
     };
     if flags & HASH != 0 {

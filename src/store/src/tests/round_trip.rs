@@ -40,7 +40,7 @@ fn death() -> impl Strategy<Value = Death> {
 }
 
 fn extra() -> impl Strategy<Value = Extra> {
-    let texts = vec(option::of(name()), 5);
+    let texts = vec(option::of(name()), 6);
     let first = option::of((name(), reason(), name()));
     (texts, vec(name(), 0..3), option::of(any::<u128>()), vec(death(), 0..3), first).prop_map(
         |(mut texts, extra_keys, explicit_hash, deaths, first_death)| {
@@ -51,6 +51,7 @@ fn extra() -> impl Strategy<Value = Extra> {
                 message_id: text(),
                 trace: text(),
                 sender: text(),
+                partition_key: text(),
                 extra_keys,
                 explicit_hash,
                 deaths,
