@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const READ_BYTES_MIN: usize = 8 * 1024;
 /// Most room made for each read, for peers that fill it: fewer calls, and fewer frames cut in two.
 const READ_BYTES_MAX: usize = 512 * 1024;
+/// Reads from a connection that is taken over before it has to leave.
+const TAKEOVER_READS_MAX: usize = 16;
 /// Unwritten output beyond which nothing more is read and no mail is taken: the peer does not take what it is sent.
 /// Mail then waits in the outbox, where direct deliveries have their limit.
 const WIRE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -89,6 +91,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.closed(now, &mut self.port);
         self.port.end_turn();
         self.port.disconnect(now);
+        // The broker is told first: who takes a session over does not wait for a peer that no longer listens.
+        if let Some(reason) = self.output.close.take() {
+            self.last_words().await;
+            return reason;
+        }
         reason
     }
 
@@ -98,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut events = Vec::new();
         loop {
             if self.output.close.is_some() {
-                return self.last_words().await;
+                return Name::new();
             }
             let congested = self.port.congested();
             self.arm(sleep.as_mut(), congested);
@@ -110,7 +117,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Step::Wrote(Ok(count)) => self.wrote(count),
                 Step::Read(Err(error)) | Step::Wrote(Err(error)) => return error.to_string().into(),
-                Step::Mail => self.mail(&mut events),
+                Step::Mail => {
+                    self.outbox.swap(&mut events);
+                    if events.iter().any(|event| matches!(event, Event::Signal(Signal::TakenOver))) {
+                        self.read_what_came().await;
+                    }
+                    self.mail(&mut events);
+                }
                 Step::Tick => self.turn(|session, now, port, out| session.tick(now, port, out)),
                 Step::Shutdown => {
                     told = true;
@@ -264,8 +277,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Takes in what the peer sent before it opened the connection that takes over: a DISCONNECT that waits here was
+    /// meant, and so were acknowledgements. Reads no more than lies ready, within a bound.
+    async fn read_what_came(&mut self) {
+        for _ in 0..TAKEOVER_READS_MAX {
+            self.input.reserve(READ_BYTES_MAX);
+            let (stream, input) = (&mut self.stream, &mut self.input);
+            let once = poll_fn(|cx| {
+                Poll::Ready(tokio_util::io::poll_read_buf(Pin::new(&mut *stream), cx, &mut *input))
+            });
+            let read = once.await;
+            match read {
+                Poll::Ready(Ok(count)) if count > 0 => self.receive(),
+                _ => return,
+            }
+        }
+    }
+
     fn mail(&mut self, events: &mut Vec<Event>) {
-        self.outbox.swap(events);
         let now = self.port.now();
         self.port.begin_turn();
         for event in events.drain(..) {
@@ -320,8 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes what is left, within reason, and closes.
-    async fn last_words(&mut self) -> Name {
-        let reason = self.output.close.take().unwrap_or_default();
+    async fn last_words(&mut self) {
         self.input.clear();
         let write = async {
             while !self.output.wire.is_empty() || self.flushing {
@@ -339,7 +367,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if tokio::time::timeout(LAST_WORDS, write).await.is_err() {
             tracing::debug!("a closing peer did not take its last bytes");
         }
-        reason
     }
 
     fn poll_write_or_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

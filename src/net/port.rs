@@ -132,7 +132,7 @@ impl Port {
     }
 
     /// The connection is over: workers return its leases, the topology forgets what is its own.
-    pub(crate) fn disconnect(mut self, at: Millis) {
+    pub(crate) fn disconnect(&mut self, at: Millis) {
         self.dispatcher.send_all(&WorkerCommand::Disconnect { connection: self.connection, at });
         self.dispatcher.flush();
         let dropped = self.outbox.dropped();

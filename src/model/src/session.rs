@@ -8,8 +8,8 @@
 //!   it. A session that waits for the reply to an op on which its further parsing depends just returns and leaves
 //!   the bytes; the driver calls `receive` again after every `reply`.
 //! * Ops are carried out in the order in which they, publishes and settlements were given (per connection).
-//! * After every call the driver writes what is in `Output::wire`; when `Output::close` is set it flushes, closes, and
-//!   calls `closed` once. `closed` is also called when the peer just vanishes. Afterwards the broker returns all
+//! * After every call the driver writes what is in `Output::wire`; when `Output::close` is set it calls `closed` once,
+//!   flushes, and closes. `closed` is also called when the peer just vanishes. Afterwards the broker returns all
 //!   leases of the connection to their queues and deletes its exclusive queues.
 
 use crate::{
