@@ -91,6 +91,10 @@ fn define(
                 "a session's record is not readable; the session is lost"
             );
         }
+    } else if kind == sessions::KEPT_KIND {
+        if let Err(error) = sessions.restore_kept(key, value) {
+            tracing::error!(key = &**key, error, "what a session kept is not readable");
+        }
     } else {
         definitions.restore(kind, key, value);
     }

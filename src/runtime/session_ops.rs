@@ -2,6 +2,7 @@
 
 use super::sessions::{self, Opening, SessionKey};
 use super::topology_task::{After, TopologyTask};
+use bytes::Bytes;
 use engine::subscription::Subscriber;
 use engine::worker::command::{Asker, WorkerCommand};
 use model::{
@@ -31,6 +32,12 @@ impl TopologyTask {
                 if let Some(key) = self.sessions.held_by(asker.connection) {
                     self.close_session(&key, expiry_ms, state, will, now);
                 }
+                self.answer_durably(asker, Reply::Done);
+                Ok(())
+            }
+            Op::Keep { slot, value } => {
+                let key = self.held_by(asker.connection)?;
+                self.keep(&key, slot, value);
                 self.answer_durably(asker, Reply::Done);
                 Ok(())
             }
@@ -126,7 +133,7 @@ impl TopologyTask {
         &mut self,
         key: &SessionKey,
         expiry_ms: u64,
-        state: bytes::Bytes,
+        state: Bytes,
         will: Option<DelayedWill>,
         now: Millis,
     ) {
@@ -159,12 +166,16 @@ impl TopologyTask {
     fn end_session(&mut self, key: &SessionKey) {
         let Some(entry) = self.sessions.entry(key) else { return };
         let subscriptions = std::mem::take(&mut entry.subscriptions);
+        let kept = std::mem::take(&mut entry.kept);
         let recorded = entry.expiry_ms > 0;
         for subscription in subscriptions {
             self.remove_subscription(key, &subscription.filter, subscription.share.as_ref());
         }
         self.sessions.remove(key);
         self.delete_own_queue(&key.0, &sessions::queue_name(&key.1));
+        for slot in kept.into_keys() {
+            self.record(sessions::KEPT_KIND, sessions::kept_key(key, slot), None);
+        }
         if recorded {
             self.record(sessions::RECORD_KIND, sessions::record_key(key), None);
         }
@@ -181,6 +192,17 @@ impl TopologyTask {
         if entry.expiry_ms > 0 {
             let value = sessions::to_record(entry);
             self.record(sessions::RECORD_KIND, sessions::record_key(key), Some(value));
+        }
+    }
+
+    fn keep(&mut self, key: &SessionKey, slot: u16, value: Option<Bytes>) {
+        let Some(entry) = self.sessions.entry(key) else { return };
+        let before = match &value {
+            Some(value) => entry.kept.insert(slot, value.clone()),
+            None => entry.kept.remove(&slot),
+        };
+        if before != value {
+            self.record(sessions::KEPT_KIND, sessions::kept_key(key, slot), value);
         }
     }
 
@@ -274,6 +296,7 @@ impl TopologyTask {
     }
 
     fn publish_will(&mut self, vhost: &Name, will: DelayedWill) {
+        self.dispatcher.refresh();
         let publish = Publish { message: will.message, confirm: None, retain: will.retain };
         if let Err(error) = self.dispatcher.publish(vhost, publish) {
             tracing::warn!(%error, "a will could not be published");
@@ -285,7 +308,6 @@ impl TopologyTask {
         if self.sessions.next_deadline().is_none_or(|at| at > now) {
             return;
         }
-        self.dispatcher.refresh();
         for (vhost, will) in self.sessions.due_wills(now) {
             self.publish_will(&vhost, will);
         }

@@ -15,10 +15,13 @@ use model::{
 };
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Kind of a session's record in the log.
 pub(crate) const RECORD_KIND: &str = "session";
+/// Kind of the record of a value that a session keeps.
+pub(crate) const KEPT_KIND: &str = "session-kept";
 
 /// Virtual host and client id.
 pub(crate) type SessionKey = (Name, Name);
@@ -44,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) expiry_ms: u64,
     /// What the protocol wants back.
     pub(crate) state: Bytes,
+    /// Values that it keeps one by one.
+    pub(crate) kept: BTreeMap<u16, Bytes>,
     /// Its subscriptions.
     pub(crate) subscriptions: Vec<Subscription>,
     /// When it ends, while nobody holds it.
@@ -61,6 +66,7 @@ impl Entry {
             slot: Arc::default(),
             expiry_ms: 0,
             state: Bytes::new(),
+            kept: BTreeMap::new(),
             subscriptions: Vec::new(),
             ends_at: None,
             will: None,
@@ -193,8 +199,24 @@ impl Sessions {
         };
         let (expiry_ms, state, subscriptions) = from_record(value)?;
         let entry = self.insert(key);
-        *entry = Entry { expiry_ms, state, subscriptions, ..Entry::new() };
+        let kept = std::mem::take(&mut entry.kept);
+        *entry = Entry { expiry_ms, state, kept, subscriptions, ..Entry::new() };
         entry.ends_at = now.checked_add(expiry_ms);
+        Ok(())
+    }
+
+    /// Takes in the record of a kept value; one without its session is left over from a session that ended.
+    pub(crate) fn restore_kept(&mut self, key: &str, value: Option<Bytes>) -> Result<(), String> {
+        let wrong = || "the key is not a session and a number".to_owned();
+        let (session, slot) = key.rsplit_once('\0').ok_or_else(wrong)?;
+        let slot = slot.parse().map_err(|_| wrong())?;
+        let session = parse_record_key(session).ok_or_else(wrong)?;
+        if let Some(entry) = self.entries.get_mut(&session) {
+            match value {
+                Some(value) => entry.kept.insert(slot, value),
+                None => entry.kept.remove(&slot),
+            };
+        }
         Ok(())
     }
 
@@ -203,10 +225,14 @@ impl Sessions {
         self.entries.keys().cloned().collect()
     }
 
-    /// Every session's record, for log cleaning.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (Name, Bytes)> + '_ {
-        let kept = self.entries.iter().filter(|(_, entry)| entry.expiry_ms > 0);
-        kept.map(|(key, entry)| (record_key(key), to_record(entry)))
+    /// Every session's records by kind and key, a session before what it keeps, for log cleaning.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&'static str, Name, Bytes)> + '_ {
+        let durable = self.entries.iter().filter(|(_, entry)| entry.expiry_ms > 0);
+        durable.flat_map(|(key, entry)| {
+            let kept = entry.kept.iter();
+            let kept = kept.map(|(slot, value)| (KEPT_KIND, kept_key(key, *slot), value.clone()));
+            std::iter::once((RECORD_KIND, record_key(key), to_record(entry))).chain(kept)
+        })
     }
 }
 
@@ -217,7 +243,13 @@ pub(crate) fn opened(entry: &Entry, client_id: &str, present: bool) -> Reply {
         queue: queue_name(client_id),
         state: entry.state.clone(),
         subscriptions: entry.subscriptions.clone(),
+        kept: entry.kept.iter().map(|(slot, value)| (*slot, value.clone())).collect(),
     }
+}
+
+/// The log key of a value that a session keeps.
+pub(crate) fn kept_key(key: &SessionKey, slot: u16) -> Name {
+    format!("{}\0{slot}", record_key(key)).into()
 }
 
 /// The log key of a session: virtual host and client id, with a separator that neither can hold.

@@ -242,6 +242,14 @@ pub enum Op {
         /// Publish this after a delay unless the session is opened again before.
         will: Option<DelayedWill>,
     },
+    /// Keeps a value with the session under a number, through a crash too, until it is removed or the session ends;
+    /// `SessionOpened` gives all of them back. -> `Done` once it is durable
+    Keep {
+        /// The session's own number for it.
+        slot: u16,
+        /// The value; `None` removes it.
+        value: Option<Bytes>,
+    },
     /// -> `Subscribed`
     Subscribe {
         /// The subscription.
@@ -322,6 +330,8 @@ pub enum Reply {
         state: Bytes,
         /// What it was subscribed to.
         subscriptions: Vec<Subscription>,
+        /// What [`Op::Keep`] kept, by number.
+        kept: Vec<(u16, Bytes)>,
     },
     /// Subscribed.
     Subscribed {

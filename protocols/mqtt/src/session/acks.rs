@@ -68,14 +68,20 @@ impl Acks {
         }
     }
 
-    /// Writes what is due.
-    pub(crate) fn flush(&mut self, out: &mut BytesMut, version: Version) {
+    /// Packet identifiers whose PUBCOMP is owed.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = u16> + '_ {
+        self.owed.iter().filter(|owed| owed.release).map(|owed| owed.packet_id)
+    }
+
+    /// Writes what is due, and puts the identifiers that PUBCOMP went out for in `completed`.
+    pub(crate) fn flush(&mut self, out: &mut BytesMut, version: Version, completed: &mut Vec<u16>) {
         while let Some(owed) = self.owed.front().copied().filter(|owed| owed.done) {
             self.owed.pop_front();
             self.first += 1;
             if owed.release {
                 let code = if is_final(owed.code) { reason::SUCCESS } else { PUBCOMP_FAILED };
                 acks::put(out, first::PUBCOMP, version, owed.packet_id, code);
+                completed.push(owed.packet_id);
             } else if version == Version::V5 || is_final(owed.code) {
                 acks::put(out, first::PUBACK, version, owed.packet_id, owed.code);
             }
@@ -91,23 +97,24 @@ mod tests {
     #[test]
     fn keeps_the_order_of_publishes() {
         let mut owed = Acks::default();
-        let mut out = BytesMut::new();
+        let (mut out, mut completed) = (BytesMut::new(), Vec::new());
         let (a, b) = (owed.owe(1, false), owed.owe(2, true));
         owed.decide(b, 0, true);
-        owed.flush(&mut out, Version::V5);
+        owed.flush(&mut out, Version::V5, &mut completed);
         assert!(out.is_empty());
         owed.confirm(&[
             Confirm { token: a, accepted: false },
             Confirm { token: ConfirmToken(99), accepted: true },
         ]);
-        owed.flush(&mut out, Version::V5);
+        owed.flush(&mut out, Version::V5, &mut completed);
         assert_eq!(&out[..], &[0x40, 3, 0, 1, 0x97, 0x70, 2, 0, 2]);
+        assert_eq!(completed, [2]);
         let c = owed.owe(3, false);
         assert_eq!(c, ConfirmToken(2));
         owed.confirm(&[Confirm { token: a, accepted: true }]);
         owed.decide(c, 0x97, true);
         out.clear();
-        owed.flush(&mut out, Version::V311);
+        owed.flush(&mut out, Version::V311, &mut completed);
         assert!(out.is_empty() && owed.len() == 0);
     }
 }

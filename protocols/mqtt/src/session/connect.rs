@@ -3,13 +3,14 @@
 use super::{
     Busy, MqttSession, OWN_QUEUE, Pending, Phase, Turn, deliver,
     inflight::{self, Inflight},
-    publish::{self, Content, HeldPublish},
+    kept,
+    publish::{self, Content},
     state::State,
     subscriptions::Active,
 };
 use crate::{
     codec::{
-        Version,
+        Reader, Version,
         acks::{self, first},
         connect::{self, Connect, Rejected, Settings, Welcome},
     },
@@ -21,6 +22,7 @@ use model::{
     Millis, Name,
     command::{Consume, Credentials, DelayedWill, Op, Publish, Reply},
     definition::Subscription,
+    delivery::Outcome,
     error::{BrokerError, ErrorKind},
     message::Message,
     session::Broker,
@@ -188,9 +190,9 @@ impl MqttSession {
     }
 
     pub(super) fn on_open(&mut self, reply: Reply, turn: &mut Turn<'_>) {
-        let (present, queue, state, subscriptions) = match reply {
-            Reply::SessionOpened { present, queue, state, subscriptions } => {
-                (present, queue, state, subscriptions)
+        let (present, queue, state, subscriptions, kept) = match reply {
+            Reply::SessionOpened { present, queue, state, subscriptions, kept } => {
+                (present, queue, state, subscriptions, kept)
             }
             Reply::Failed(error) => return self.fail_connect(&error, turn),
             _ => {
@@ -203,7 +205,8 @@ impl MqttSession {
         self.opened = true;
         self.outgoing.queue = queue;
         if present {
-            self.resume(&State::decode(&state), subscriptions, turn);
+            self.resume(State::decode(&state), subscriptions, turn);
+            kept.into_iter().for_each(|(slot, value)| self.resume_kept(slot, &value, turn));
         }
     }
 
@@ -220,20 +223,40 @@ impl MqttSession {
         connect::put_welcome(&mut turn.out.wire.tail, self.version, welcome);
     }
 
-    fn resume(&mut self, state: &State, subscriptions: Vec<Subscription>, turn: &mut Turn<'_>) {
+    fn resume(&mut self, state: State, subscriptions: Vec<Subscription>, turn: &mut Turn<'_>) {
         self.outgoing.inflight.resume(state.last_id, &state.outgoing);
-        self.incoming.resume(&state.incoming);
         for id in self.outgoing.inflight.released() {
             acks::put(&mut turn.out.wire.tail, first::PUBREL, self.version, id, reason::SUCCESS);
         }
         for subscription in subscriptions {
             self.rejoin(subscription, turn);
         }
-        for (queue, options, subscription_id) in &state.queues {
-            let active = Active::new(Source::Queue(queue.clone()), *options, *subscription_id);
-            self.rejoin_queue(active, turn);
+        for owing in state.owing {
+            self.deliver_owing(owing, turn);
         }
         self.consume_own_queue(turn);
+    }
+
+    /// Takes up a kept value. What can not be read was not written by this version, and is left alone.
+    fn resume_kept(&mut self, slot: u16, value: &[u8], turn: &mut Turn<'_>) {
+        if slot != kept::QUEUES {
+            if let Ok(ready) = kept::read_message(&mut Reader::new(value)) {
+                self.incoming.hold(slot, ready);
+            }
+            return;
+        }
+        for (queue, options, subscription_id) in kept::read_queues(value).unwrap_or_default() {
+            let active = Active::new(Source::Queue(queue), options, subscription_id);
+            self.rejoin_queue(active, turn);
+        }
+    }
+
+    /// Keeps the subscriptions to queues as they are now; the broker itself knows the others only.
+    pub(super) fn keep_queues(&mut self, turn: &mut Turn<'_>) {
+        if self.session_expiry_ms > 0 {
+            let value = kept::queues(&self.subscriptions.queues());
+            self.request(Op::Keep { slot: kept::QUEUES, value }, Pending::Extra, turn);
+        }
     }
 
     /// Begins to consume the session's own queue, once.
@@ -286,12 +309,30 @@ impl MqttSession {
         let state = if expiry_ms == 0 {
             Bytes::new()
         } else {
-            self.incoming.release_all(broker);
+            self.let_go(broker);
             self.state().encode()
         };
+        self.last_word(Op::CloseSession { expiry_ms, state, will }, broker);
+    }
+
+    /// An op whose answer nobody will read.
+    fn last_word(&mut self, op: Op, broker: &mut dyn Broker) {
         self.last_request += 1;
-        let request = model::ids::RequestId(self.last_request);
-        broker.request(request, Op::CloseSession { expiry_ms, state, will });
+        broker.request(model::ids::RequestId(self.last_request), op);
+    }
+
+    /// What is on its way to the queues is kept no longer: a PUBREL that comes again must not publish it again. What
+    /// the client has released the client has: its lease ends.
+    fn let_go(&mut self, broker: &mut dyn Broker) {
+        let released: Vec<u16> = self.incoming.acks.releases().collect();
+        for slot in released {
+            self.last_word(Op::Keep { slot, value: None }, broker);
+        }
+        for (_, phase) in self.outgoing.inflight.iter() {
+            if let inflight::Phase::Released { held: Some((consumer, lease)), .. } = phase {
+                broker.settle(consumer, lease, Outcome::Ack);
+            }
+        }
     }
 
     /// Publishes the will at once, or gives back what is to be published later.
@@ -308,13 +349,12 @@ impl MqttSession {
         None
     }
 
-    fn state(&self) -> State {
-        State {
-            last_id: self.outgoing.inflight.last_id(),
-            outgoing: left_over(&self.outgoing.inflight),
-            incoming: self.incoming.identifiers(),
-            queues: self.subscriptions.queues(),
-        }
+    fn state(&mut self) -> State {
+        let owing = self.outgoing.take_owing(self.config.held_bytes_max);
+        let mut outgoing = left_over(&self.outgoing.inflight);
+        // What is sent again itself needs no release.
+        outgoing.retain(|(id, _)| owing.iter().all(|owing| owing.id != Some(*id)));
+        State { last_id: self.outgoing.inflight.last_id(), outgoing, owing }
     }
 }
 
@@ -328,28 +368,15 @@ fn left_over(inflight: &Inflight) -> Vec<(u16, inflight::Phase)> {
                 left.push((id, inflight::Phase::Resumed { qos, seq: lease.seq }));
             }
             inflight::Phase::Sent { qos: 2, .. } => {
-                left.push((id, inflight::Phase::Released { order: u64::MAX }));
+                left.push((id, inflight::Phase::Released { order: u64::MAX, held: None }));
             }
             inflight::Phase::Sent { .. } => {}
             other => left.push((id, other)),
         }
     }
     left.sort_by_key(|(_, phase)| match phase {
-        inflight::Phase::Released { order } => *order,
+        inflight::Phase::Released { order, .. } => *order,
         _ => 0,
     });
     left
-}
-
-impl publish::Incoming {
-    /// Publishes what the client had not released. Its identifiers stay known, so that a PUBLISH sent again is not a
-    /// second message and the PUBREL to come finds the work done.
-    fn release_all(&mut self, broker: &mut dyn Broker) {
-        for held in self.held.values_mut() {
-            if let HeldPublish::Waiting(ready) = std::mem::replace(held, HeldPublish::Published) {
-                // A refusal could only have been told with PUBCOMP, which has no word for it either.
-                let _ = broker.publish(ready.publish(None));
-            }
-        }
-    }
 }

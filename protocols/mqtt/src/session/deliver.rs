@@ -6,6 +6,8 @@
 use super::{
     MqttSession, OWN_QUEUE, Turn,
     inflight::{Answer, Held, Inflight},
+    publish::Ready,
+    state::Owing,
     subscriptions::Terms,
 };
 use crate::{
@@ -27,7 +29,7 @@ use model::{
     message::Message,
 };
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// State of the direction to the client.
@@ -38,6 +40,8 @@ pub(crate) struct Outbound {
     pub(super) inflight: Inflight,
     credit: u16,
     waiting: VecDeque<Waiting>,
+    /// Retained messages sent but not acknowledged: no queue has them.
+    owing: BTreeMap<u16, Waiting>,
     alias_max: u16,
     /// Topic aliases by routing key.
     aliases: FxHashMap<Name, u16>,
@@ -50,6 +54,23 @@ impl Outbound {
         Self { inflight: Inflight::new(quota), credit: quota, alias_max, ..Self::default() }
     }
 
+    /// Retained messages that the client has not acknowledged yet, as far as they fit in `bytes_max`.
+    pub(super) fn take_owing(&mut self, bytes_max: usize) -> Vec<Owing> {
+        let sent = std::mem::take(&mut self.owing).into_iter().map(|(id, waiting)| (Some(id), waiting));
+        let unsent = self.waiting.drain(..).filter(|waiting| waiting.held.is_none());
+        let mut bytes = 0;
+        sent.chain(unsent.map(|waiting| (waiting.recalled, waiting)))
+            .take_while(|(_, waiting)| {
+                bytes += waiting.message.cost_bytes();
+                bytes <= bytes_max
+            })
+            .map(|(id, Waiting { message, via, qos, .. })| {
+                let ready = Ready { message, retain: true, declare: false, token: None };
+                Owing { id, qos, via, ready }
+            })
+            .collect()
+    }
+
     /// Leases that a consumer may hold.
     pub(super) fn credit(&self) -> u32 {
         u32::from(self.credit)
@@ -57,7 +78,7 @@ impl Outbound {
 }
 
 /// A message on its way to the client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     message: Arc<Message>,
     origin: Origin,
@@ -127,7 +148,8 @@ impl MqttSession {
         }
     }
 
-    /// Retained messages for a new subscription. They have no lease, so QoS 1 and 2 last as long as the connection.
+    /// Retained messages for a new subscription. They have no lease: what is not acknowledged when the connection ends
+    /// goes into the session's state, as far as it lasts.
     pub(super) fn deliver_retained(&mut self, via: u32, messages: Vec<Arc<Message>>, turn: &mut Turn<'_>) {
         let Some(terms) = self.subscriptions.terms(via) else { return };
         for message in messages {
@@ -136,6 +158,15 @@ impl MqttSession {
             let waiting = Waiting { message, origin, via, held: None, qos, retain: true, recalled: None };
             self.offer(waiting, turn);
         }
+    }
+
+    /// A retained message that an earlier connection left unacknowledged.
+    pub(super) fn deliver_owing(&mut self, owing: Owing, turn: &mut Turn<'_>) {
+        let Owing { id, qos, via, ready } = owing;
+        let message = ready.message;
+        let origin = convert::origin(&message);
+        let waiting = Waiting { message, origin, via, held: None, qos, retain: true, recalled: id };
+        self.offer(waiting, turn);
     }
 
     fn offer(&mut self, waiting: Waiting, turn: &mut Turn<'_>) {
@@ -236,6 +267,9 @@ impl MqttSession {
             };
             let Some(id) = id else { return Sending::NoRoom };
             packet.packet_id = id;
+            if held.is_none() {
+                outgoing.owing.insert(id, waiting.clone());
+            }
         }
         packet.put(&mut turn.out.wire, &message.body);
         if let Some(alias) = new_alias {
@@ -259,20 +293,17 @@ impl MqttSession {
     pub(super) fn on_ack(&mut self, packet_kind: u8, ack: Ack, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         let refused = ack.reason >= reason::UNSPECIFIED;
         let outcome = if refused { Outcome::Reject } else { Outcome::Ack };
-        let answer = match packet_kind {
-            kind::PUBACK => self.outgoing.inflight.acknowledge(ack.packet_id)?,
-            kind::PUBREC => self.outgoing.inflight.received(ack.packet_id, refused)?,
-            kind::PUBCOMP => {
-                self.outgoing.inflight.complete(ack.packet_id)?;
-                Answer::Nothing
-            }
+        let (answer, outcome) = match packet_kind {
+            kind::PUBACK => (self.outgoing.inflight.acknowledge(ack.packet_id)?, outcome),
+            kind::PUBREC => (self.outgoing.inflight.received(ack.packet_id, refused)?, outcome),
+            kind::PUBCOMP => (self.outgoing.inflight.complete(ack.packet_id)?, Outcome::Ack),
             _ => return self.on_pubrel(ack.packet_id, turn),
         };
+        self.outgoing.owing.remove(&ack.packet_id);
         match answer {
             Answer::Nothing => {}
             Answer::Settle(held) => settle(held, outcome, turn),
-            Answer::Release(held) => {
-                settle(held, Outcome::Ack, turn);
+            Answer::Release => {
                 let tail = &mut turn.out.wire.tail;
                 acks::put(tail, first::PUBREL, self.version, ack.packet_id, reason::SUCCESS);
             }

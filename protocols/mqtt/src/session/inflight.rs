@@ -5,8 +5,11 @@
 //!  QoS 2:  Sent ---PUBREC---> Released (PUBREL sent) ---PUBCOMP---> free
 //!  resumed session:  Resumed ---redelivered---> Sent;  ---skipped by the queue---> free (QoS 1), Released (QoS 2)
 //! ```
-//! The lease ends with PUBACK or PUBREC. A message without a lease (retained) is not sent again in a later connection.
+//! The lease ends with PUBACK or PUBCOMP: a receiver that passes a message on with PUBREL only must get one even when
+//! the broker forgets, in a crash, that PUBREC was there; it then gets the message again. That is why the identifier of
+//! a message follows from its number in the queue where it can: it is the same then, and the receiver knows it.
 
+use super::OWN_QUEUE;
 use crate::errors::Refusal;
 use model::{delivery::Lease, ids::ConsumerId};
 use rustc_hash::FxHashMap;
@@ -21,7 +24,7 @@ pub(crate) enum Phase {
     /// PUBLISH sent.
     Sent { qos: u8, held: Held },
     /// PUBREL sent, as the `order`th.
-    Released { order: u64 },
+    Released { order: u64, held: Held },
     /// Sent in an earlier connection; its queue will hand out number `seq` again.
     Resumed { qos: u8, seq: u64 },
 }
@@ -33,8 +36,8 @@ pub(crate) enum Answer {
     Nothing,
     /// The message is through; its lease, if any, ends.
     Settle(Held),
-    /// The message arrived: its lease ends, PUBREL goes out.
-    Release(Held),
+    /// The message arrived: PUBREL goes out.
+    Release,
 }
 
 /// Packet identifiers in use towards one client.
@@ -73,9 +76,20 @@ impl Inflight {
     /// Takes an identifier for a message about to be sent; `None` when there is no room.
     pub(crate) fn begin(&mut self, qos: u8, held: Held) -> Option<u16> {
         let quota = self.quota.checked_sub(1)?;
-        let id = self.free_id()?;
+        let id = self.usual_id(held).or_else(|| self.free_id())?;
         self.quota = quota;
         self.phases.insert(id, Phase::Sent { qos, held });
+        Some(id)
+    }
+
+    /// The identifier that a message of the session's own queue gets by its number, if it is free.
+    fn usual_id(&mut self, held: Held) -> Option<u16> {
+        let (_, lease) = held.filter(|(consumer, _)| *consumer == OWN_QUEUE)?;
+        let id = u16::try_from(lease.seq % u64::from(u16::MAX)).ok()?.checked_add(1)?;
+        if self.phases.contains_key(&id) {
+            return None;
+        }
+        self.last_id = id;
         Some(id)
     }
 
@@ -95,7 +109,7 @@ impl Inflight {
         self.last_id = last_id;
         for (id, phase) in left.iter().filter(|(id, _)| *id != 0) {
             let phase = match *phase {
-                Phase::Released { .. } => self.next_release(),
+                Phase::Released { .. } => self.next_release(None),
                 other => other,
             };
             self.phases.insert(*id, phase);
@@ -106,9 +120,9 @@ impl Inflight {
         self.resumed.make_contiguous().sort_unstable();
     }
 
-    fn next_release(&mut self) -> Phase {
+    fn next_release(&mut self, held: Held) -> Phase {
         self.releases += 1;
-        Phase::Released { order: self.releases }
+        Phase::Released { order: self.releases, held }
     }
 
     /// Identifiers whose PUBREL was sent, oldest first.
@@ -116,7 +130,9 @@ impl Inflight {
         let mut ids: Vec<(u64, u16)> = self
             .iter()
             .filter_map(
-                |(id, phase)| if let Phase::Released { order } = phase { Some((order, id)) } else { None },
+                |(id, phase)| {
+                    if let Phase::Released { order, .. } = phase { Some((order, id)) } else { None }
+                },
             )
             .collect();
         ids.sort_unstable();
@@ -138,7 +154,7 @@ impl Inflight {
             }
             self.phases.remove(&id);
             if qos == 2 {
-                let released = self.next_release();
+                let released = self.next_release(None);
                 self.phases.insert(id, released);
                 skipped.push(id);
             }
@@ -185,24 +201,26 @@ impl Inflight {
                 Ok(Answer::Settle(held))
             }
             Some(Phase::Sent { qos: 2, held }) => {
-                let released = self.next_release();
+                let released = self.next_release(held);
                 self.phases.insert(id, released);
-                Ok(Answer::Release(held))
+                Ok(Answer::Release)
             }
             Some(Phase::Sent { .. }) => Err(Refusal::protocol("PUBREC for QoS 1")),
             _ if refused => Ok(Answer::Nothing),
-            _ => Ok(Answer::Release(None)),
+            _ => Ok(Answer::Release),
         }
     }
 
     /// PUBCOMP. Unsolicited ones are ignored. Errors: the message was not released.
-    pub(crate) fn complete(&mut self, id: u16) -> Result<(), Refusal> {
-        match self.phases.get(&id) {
-            Some(Phase::Released { .. }) => self.end(id),
-            Some(Phase::Sent { .. }) => return Err(Refusal::protocol("PUBCOMP without PUBREL")),
-            _ => {}
+    pub(crate) fn complete(&mut self, id: u16) -> Result<Answer, Refusal> {
+        match self.phases.get(&id).copied() {
+            Some(Phase::Released { held, .. }) => {
+                self.end(id);
+                Ok(Answer::Settle(held))
+            }
+            Some(Phase::Sent { .. }) => Err(Refusal::protocol("PUBCOMP without PUBREL")),
+            _ => Ok(Answer::Nothing),
         }
-        Ok(())
     }
 }
 
@@ -219,14 +237,14 @@ mod tests {
     #[test]
     fn quota_opens_with_the_end_of_the_exchange() {
         let mut inflight = Inflight::new(1);
-        assert_eq!(inflight.begin(2, held(1)), Some(1));
+        assert_eq!(inflight.begin(2, held(0)), Some(1));
         assert_eq!(inflight.begin(1, held(2)), None);
-        assert_eq!(inflight.received(1, false), Ok(Answer::Release(held(1))));
+        assert_eq!(inflight.received(1, false), Ok(Answer::Release));
         assert!(!inflight.has_room());
-        inflight.complete(1).unwrap();
-        assert_eq!(inflight.begin(1, held(2)), Some(2));
+        assert_eq!(inflight.complete(1), Ok(Answer::Settle(held(0))));
+        assert_eq!(inflight.begin(1, held(1)), Some(2));
         assert!(inflight.received(2, false).is_err());
-        assert_eq!(inflight.acknowledge(2), Ok(Answer::Settle(held(2))));
+        assert_eq!(inflight.acknowledge(2), Ok(Answer::Settle(held(1))));
         assert_eq!(inflight.acknowledge(2), Ok(Answer::Nothing));
         assert!(inflight.has_room());
     }
@@ -238,7 +256,7 @@ mod tests {
             (3, Phase::Resumed { qos: 1, seq: 30 }),
             (1, Phase::Resumed { qos: 2, seq: 10 }),
             (2, Phase::Resumed { qos: 1, seq: 20 }),
-            (9, Phase::Released { order: 0 }),
+            (9, Phase::Released { order: 0, held: None }),
         ];
         inflight.resume(9, &left);
         let mut skipped = Vec::new();
@@ -254,8 +272,17 @@ mod tests {
     #[test]
     fn identifiers_wrap_past_those_in_use() {
         let mut inflight = Inflight::new(10);
-        inflight.resume(u16::MAX - 1, &[(1, Phase::Released { order: 0 })]);
+        inflight.resume(u16::MAX - 1, &[(1, Phase::Released { order: 0, held: None })]);
         assert_eq!(inflight.begin(1, None), Some(u16::MAX));
         assert_eq!(inflight.begin(1, None), Some(2));
+    }
+
+    #[test]
+    fn identifiers_follow_numbers_of_the_own_queue() {
+        let mut inflight = Inflight::new(10);
+        assert_eq!(inflight.begin(1, held(6)), Some(7));
+        assert_eq!(inflight.begin(1, held(65_535 + 6)), Some(8));
+        assert_eq!(inflight.begin(1, held(65_534)), Some(u16::MAX));
+        assert_eq!(inflight.begin(1, None), Some(1));
     }
 }

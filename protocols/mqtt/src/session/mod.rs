@@ -11,6 +11,7 @@ mod acks;
 mod connect;
 mod deliver;
 mod inflight;
+mod kept;
 mod publish;
 mod state;
 mod subscribe;
@@ -64,6 +65,8 @@ enum Pending {
     Subscription(Box<subscribe::Step>),
     Unsubscribe(usize),
     DeclareForPublish,
+    /// The QoS 2 message of this packet identifier is kept.
+    Kept(u16),
 }
 
 /// What holds up further packets.
@@ -243,6 +246,7 @@ impl MqttSession {
             (Pending::Subscription(step), reply) => self.on_subscription(*step, reply, turn),
             (Pending::Unsubscribe(slot), reply) => self.on_unsubscribed(slot, &reply, turn),
             (Pending::DeclareForPublish, reply) => self.on_declared(reply, turn),
+            (Pending::Kept(packet_id), reply) => self.on_kept(packet_id, &reply, turn),
         }
     }
 
@@ -314,10 +318,10 @@ impl Session for MqttSession {
         }
     }
 
-    fn confirm(&mut self, confirms: &[Confirm], _now: Millis, _broker: &mut dyn Broker, out: &mut Output) {
+    fn confirm(&mut self, confirms: &[Confirm], now: Millis, broker: &mut dyn Broker, out: &mut Output) {
         if matches!(self.phase, Phase::Running) {
             self.incoming.acks.confirm(confirms);
-            self.incoming.acks.flush(&mut out.wire.tail, self.version);
+            self.acknowledge(&mut Turn { now, broker, out });
         }
     }
 

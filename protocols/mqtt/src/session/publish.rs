@@ -1,9 +1,10 @@
 //! From the client to the broker: PUBLISH, PUBREL, and the queue that a publish may have to wait for.
 //!
-//! QoS 1 is acknowledged once its confirm is there. QoS 2 is kept until PUBREL, published then, and completed once its
-//! confirm is there; the order of messages is that of PUBREL.
+//! QoS 1 is acknowledged once its confirm is there. QoS 2 is held until PUBREL, published then, and completed once its
+//! confirm is there; the order of messages is that of PUBREL. A session that outlives its connection keeps what it
+//! holds with the broker, and PUBREC waits for that: after PUBREC the client does not send the message again.
 
-use super::{Busy, MqttSession, Pending, Turn, acks::Acks};
+use super::{Busy, MqttSession, Pending, Turn, acks::Acks, kept};
 use crate::{
     codec::{
         acks::{self, first},
@@ -14,7 +15,6 @@ use crate::{
     topic::{self, Address, Place},
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use md5::{Digest, Md5};
 use model::{
     Millis, Name,
     command::{self, Op, Reply},
@@ -32,12 +32,12 @@ const PARTITION_KEY: &str = "partition-key";
 /// A message ready to be routed.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    message: Arc<Message>,
-    retain: bool,
+    pub(super) message: Arc<Message>,
+    pub(super) retain: bool,
     /// Declare the queue when nothing takes the message.
-    declare: bool,
+    pub(super) declare: bool,
     /// The acknowledgement that waits for it.
-    token: Option<ConfirmToken>,
+    pub(super) token: Option<ConfirmToken>,
 }
 
 impl Ready {
@@ -50,19 +50,12 @@ impl Ready {
     }
 }
 
-/// A QoS 2 packet identifier of the client that waits for its PUBREL.
-#[derive(Debug)]
-pub(crate) enum HeldPublish {
-    Waiting(Ready),
-    /// Published at the end of an earlier connection.
-    Published,
-}
-
 /// State of the direction from the client.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     pub(super) acks: Acks,
-    pub(super) held: FxHashMap<u16, HeldPublish>,
+    /// QoS 2 messages that wait for PUBREL.
+    held: FxHashMap<u16, Ready>,
     held_bytes: usize,
     /// Addresses by topic alias, from 1.
     aliases: Vec<Option<Result<Address, u8>>>,
@@ -72,24 +65,17 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Takes up identifiers of an earlier connection.
-    pub(super) fn resume(&mut self, identifiers: &[u16]) {
-        self.held.extend(identifiers.iter().map(|id| (*id, HeldPublish::Published)));
+    /// Holds a message, in place of one with the same identifier.
+    pub(super) fn hold(&mut self, packet_id: u16, ready: Ready) {
+        self.take(packet_id);
+        self.held_bytes += ready.cost();
+        self.held.insert(packet_id, ready);
     }
 
-    /// Identifiers that wait for PUBREL.
-    pub(super) fn identifiers(&self) -> Vec<u16> {
-        let mut identifiers: Vec<u16> = self.held.keys().copied().collect();
-        identifiers.sort_unstable();
-        identifiers
-    }
-
-    fn take(&mut self, packet_id: u16) -> Option<HeldPublish> {
-        let held = self.held.remove(&packet_id)?;
-        if let HeldPublish::Waiting(ready) = &held {
-            self.held_bytes = self.held_bytes.saturating_sub(ready.cost());
-        }
-        Some(held)
+    fn take(&mut self, packet_id: u16) -> Option<Ready> {
+        let ready = self.held.remove(&packet_id)?;
+        self.held_bytes = self.held_bytes.saturating_sub(ready.cost());
+        Some(ready)
     }
 }
 
@@ -172,7 +158,7 @@ impl MqttSession {
         };
         let mut message = compose(Content::from(&publish), &address, frame, turn.now);
         if address.place == Place::Stream {
-            message.extra_mut().explicit_hash = Some(self.shard_hash(&message));
+            message.extra_mut().partition_key = Some(self.partition_key(&message));
         }
         let mut ready = Ready {
             message: Arc::new(message),
@@ -225,11 +211,10 @@ impl MqttSession {
         Ok(address)
     }
 
-    /// The Kinesis rule on the user property `partition-key`, else on the client identifier.
-    fn shard_hash(&self, message: &Message) -> u128 {
-        let chosen = message.envelope().headers.str(PARTITION_KEY);
-        let key = chosen.unwrap_or(&self.client_id);
-        u128::from_be_bytes(Md5::digest(key.as_bytes()).into())
+    /// The user property `partition-key`, else the client identifier.
+    fn partition_key(&self, message: &Message) -> Name {
+        let chosen = message.envelope().headers.str(PARTITION_KEY).filter(|key| !key.is_empty());
+        chosen.map_or_else(|| self.client_id.clone(), Name::from)
     }
 
     /// Owes an acknowledgement. Errors: the client does not wait for those that it is owed.
@@ -258,31 +243,51 @@ impl MqttSession {
 
     fn hold(&mut self, publish: &Publish<'_>, ready: Ready, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         let id = publish.packet_id;
-        let again = publish.duplicate && matches!(self.incoming.held.get(&id), Some(HeldPublish::Published));
-        if !again {
-            self.incoming.take(id);
-            self.incoming.held_bytes += ready.cost();
-            if self.incoming.held_bytes > self.config.held_bytes_max {
-                return Err(Refusal::new(reason::RECEIVE_MAX_EXCEEDED, "too many unreleased publishes"));
-            }
-            self.incoming.held.insert(id, HeldPublish::Waiting(ready));
+        if self.incoming.held_bytes.saturating_add(ready.cost()) > self.config.held_bytes_max {
+            return Err(Refusal::new(reason::RECEIVE_MAX_EXCEEDED, "too many unreleased publishes"));
         }
-        acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, id, reason::SUCCESS);
+        if self.session_expiry_ms > 0 {
+            let value = Some(kept::message(&ready));
+            self.request(Op::Keep { slot: id, value }, Pending::Kept(id), turn);
+        } else {
+            acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, id, reason::SUCCESS);
+        }
+        self.incoming.hold(id, ready);
         Ok(())
+    }
+
+    /// A held message is safe, or can not be made so.
+    pub(super) fn on_kept(&mut self, packet_id: u16, reply: &Reply, turn: &mut Turn<'_>) {
+        let code = match reply {
+            Reply::Failed(error) => publish_code(error),
+            _ => reason::SUCCESS,
+        };
+        acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, packet_id, code);
     }
 
     pub(super) fn on_pubrel(&mut self, packet_id: u16, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         let token = self.owe(packet_id, true)?;
         match self.incoming.take(packet_id) {
-            Some(HeldPublish::Waiting(ready)) => self.route(Ready { token: Some(token), ..ready }, turn),
-            Some(HeldPublish::Published) | None => self.decide(token, reason::SUCCESS, true, turn),
+            Some(ready) => self.route(Ready { token: Some(token), ..ready }, turn),
+            None => self.decide(token, reason::SUCCESS, true, turn),
         }
         Ok(())
     }
 
+    /// Writes the acknowledgements that are due. What was released is kept no longer.
+    pub(super) fn acknowledge(&mut self, turn: &mut Turn<'_>) {
+        let mut completed = Vec::new();
+        self.incoming.acks.flush(&mut turn.out.wire.tail, self.version, &mut completed);
+        if self.session_expiry_ms > 0 {
+            for slot in completed {
+                self.request(Op::Keep { slot, value: None }, Pending::Extra, turn);
+            }
+        }
+    }
+
     fn decide(&mut self, token: ConfirmToken, code: u8, done: bool, turn: &mut Turn<'_>) {
         self.incoming.acks.decide(token, code, done);
-        self.incoming.acks.flush(&mut turn.out.wire.tail, self.version);
+        self.acknowledge(turn);
     }
 
     fn route(&mut self, ready: Ready, turn: &mut Turn<'_>) {

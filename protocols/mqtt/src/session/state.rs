@@ -1,38 +1,45 @@
 //! What a session wants back when it is opened again, as the blob that the broker keeps for it.
 //!
 //! ```text
-//! | version 1 | last packet id u16                                              |
+//! | version 2 | last packet id u16                                              |
 //! | count u32 | outgoing: packet id u16, phase u8 (1, 2: sent with that QoS; 3: released), queue number u64 |
-//! | count u32 | incoming QoS 2 not yet released: packet id u16                  |
-//! | count u32 | queues subscribed to: options u8, subscription id u32, name u16 + bytes |
+//! | count u32 | retained messages not acknowledged: packet id u16 (0: not sent), QoS u8, subscription u32, message |
 //! ```
 //! Written whole at the end of a connection. After a crash the broker may hold an older one: queue numbers in it that
-//! were settled since never come again, and incoming identifiers count only for a PUBLISH marked as duplicate.
+//! were settled since never come again. What has to survive a crash is kept one by one ([`super::kept`]).
 
-use super::inflight::Phase;
+use super::{inflight::Phase, kept, publish::Ready};
 use crate::{
-    codec::{Reader, Version, put_binary, subscribe::Options},
+    codec::{Reader, Version, subscribe::Options},
     errors::Refusal,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use model::Name;
-
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const RELEASED: u8 = 3;
 
+/// A retained message that was promised to the client: it is in no queue.
+#[derive(Debug)]
+pub(crate) struct Owing {
+    /// Packet identifier; `None` when it was not sent yet.
+    pub(crate) id: Option<u16>,
+    pub(crate) qos: u8,
+    pub(crate) via: u32,
+    pub(crate) ready: Ready,
+}
+
 /// The content of the blob.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) last_id: u16,
     /// `Resumed` and `Released` only; the latter in the order of sending.
     pub(crate) outgoing: Vec<(u16, Phase)>,
-    pub(crate) incoming: Vec<u16>,
-    pub(crate) queues: Vec<(Name, Options, Option<u32>)>,
+    /// In the order of sending.
+    pub(crate) owing: Vec<Owing>,
 }
 
 impl State {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(15 + 11 * self.outgoing.len() + 2 * self.incoming.len());
+        let mut out = BytesMut::with_capacity(11 + 11 * self.outgoing.len());
         out.put_u8(FORMAT);
         out.put_u16(self.last_id);
         out.put_u32(self.outgoing.len() as u32);
@@ -45,13 +52,12 @@ impl State {
             out.put_u8(phase);
             out.put_u64(seq);
         }
-        out.put_u32(self.incoming.len() as u32);
-        self.incoming.iter().for_each(|id| out.put_u16(*id));
-        out.put_u32(self.queues.len() as u32);
-        for (name, options, subscription_id) in &self.queues {
-            out.put_u8(options.encode());
-            out.put_u32(subscription_id.unwrap_or(0));
-            put_binary(&mut out, name.as_bytes());
+        out.put_u32(self.owing.len() as u32);
+        for Owing { id, qos, via, ready } in &self.owing {
+            out.put_u16(id.unwrap_or(0));
+            out.put_u8(*qos);
+            out.put_u32(*via);
+            kept::put_message(ready, &mut out);
         }
         out.freeze()
     }
@@ -71,18 +77,15 @@ impl State {
         for _ in 0..reader.u32()? {
             let (id, phase, seq) = (reader.u16()?, reader.u8()?, reader.u64()?);
             let phase = match phase {
-                RELEASED => Phase::Released { order: 0 },
+                RELEASED => Phase::Released { order: 0, held: None },
                 qos => Phase::Resumed { qos: qos.clamp(1, 2), seq },
             };
             state.outgoing.push((id, phase));
         }
         for _ in 0..reader.u32()? {
-            state.incoming.push(reader.u16()?);
-        }
-        for _ in 0..reader.u32()? {
-            let options = Options::decode(reader.u8()?, Version::V5)?;
-            let subscription_id = Some(reader.u32()?).filter(|id| *id != 0);
-            state.queues.push((reader.text()?.into(), options, subscription_id));
+            let (id, qos, via) = (reader.u16()?, reader.u8()?.clamp(1, 2), reader.u32()?);
+            let ready = kept::read_message(&mut reader)?;
+            state.owing.push(Owing { id: Some(id).filter(|id| *id != 0), qos, via, ready });
         }
         Ok(state)
     }
@@ -109,18 +112,26 @@ pub(crate) fn decode_options(bytes: &[u8]) -> (Options, Option<u32>) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::session::tests::message;
     use proptest::prelude::*;
 
     #[test]
     fn comes_back() {
         let options = Options { qos: 2, no_local: true, retain_as_published: true, retain_handling: 2 };
+        let ready = Ready { message: message(1), retain: true, declare: false, token: None };
         let state = State {
             last_id: 7,
-            outgoing: vec![(1, Phase::Resumed { qos: 2, seq: 1 << 40 }), (7, Phase::Released { order: 0 })],
-            incoming: vec![3, 65_535],
-            queues: vec![("orders".into(), options, Some(9)), ("b".into(), Options::default(), None)],
+            outgoing: vec![
+                (1, Phase::Resumed { qos: 2, seq: 1 << 40 }),
+                (7, Phase::Released { order: 0, held: None }),
+            ],
+            owing: vec![Owing { id: Some(3), qos: 2, via: 9, ready }],
         };
-        assert_eq!(State::decode(&state.encode()), state);
+        let back = State::decode(&state.encode());
+        assert_eq!((back.last_id, back.outgoing), (state.last_id, state.outgoing));
+        let [owing] = &back.owing[..] else { panic!("{:?}", back.owing) };
+        assert_eq!((owing.id, owing.qos, owing.via), (Some(3), 2, 9));
+        assert_eq!(owing.ready.message.routing_key, "a.b");
         assert_eq!(decode_options(&encode_options(options, Some(5))), (options, Some(5)));
         assert_eq!(decode_options(&[]), (Options::default(), None));
     }

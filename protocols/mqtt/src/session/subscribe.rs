@@ -176,6 +176,9 @@ impl MqttSession {
             _ => {
                 if let Some(slot) = step.slot {
                     self.decided(slot, Ok(options.qos), options);
+                    if self.subscriptions.queue_topic(step.via).is_some() {
+                        self.keep_queues(turn);
+                    }
                 }
             }
         }
@@ -301,6 +304,7 @@ impl MqttSession {
             Source::Queue(_) => {
                 self.give_back(consumer, turn);
                 self.request(Op::Cancel(consumer), Pending::Unsubscribe(slot), turn);
+                self.keep_queues(turn);
             }
         }
     }
@@ -318,8 +322,9 @@ impl MqttSession {
     /// The queue of a subscription is gone, and the subscription with it.
     pub(super) fn on_cancelled(&mut self, consumer: ConsumerId, turn: &mut Turn<'_>) {
         self.give_back(consumer, turn);
-        if let Some(via) = consumer.0.checked_sub(1) {
-            self.subscriptions.remove(via);
+        let gone = consumer.0.checked_sub(1).and_then(|via| self.subscriptions.remove(via));
+        if gone.is_some_and(|gone| matches!(gone.source, Source::Queue(_))) {
+            self.keep_queues(turn);
         }
     }
 }

@@ -33,7 +33,7 @@ const OLD_CONVERSATION: &[&str] = &[
 ];
 
 fn conversation(old: bool) -> (Vec<u8>, &'static [&'static str]) {
-    let (connect, packets) = if old { (V4, OLD_CONVERSATION) } else { (V5_KEPT, CONVERSATION) };
+    let (connect, packets) = if old { (V4, OLD_CONVERSATION) } else { (V5, CONVERSATION) };
     let whole = std::iter::once(&connect).chain(packets).flat_map(|packet| bytes_of(packet)).collect();
     (whole, packets)
 }

@@ -35,18 +35,15 @@ fn delivers_at_the_lower_qos() {
 #[test]
 fn settles_with_the_acknowledgement() {
     let mut client = subscriber(V5_KEPT, 2);
-    client.deliver(1, 1, Some(11), &message(1)).deliver(1, 1, Some(12), &message(2)).out.wire.take();
+    client.deliver(1, 1, Some(1), &message(1)).deliver(1, 1, Some(2), &message(2)).out.wire.take();
     client.send("40 02 0001").expect("");
     client.send("50 02 0002").expect("62 02 0002");
     client.send("70 02 0002").expect("");
     let consumer = ConsumerId(1);
-    assert_eq!(client.broker.settled, [(consumer, 11, Outcome::Ack), (consumer, 12, Outcome::Ack)]);
-    client.deliver(1, 1, Some(13), &message(1)).deliver(1, 1, Some(14), &message(2)).out.wire.take();
+    assert_eq!(client.broker.settled, [(consumer, 1, Outcome::Ack), (consumer, 2, Outcome::Ack)]);
+    client.deliver(1, 1, Some(3), &message(1)).deliver(1, 1, Some(4), &message(2)).out.wire.take();
     client.send("40 03 0003 80").expect("").send("50 04 0004 80 00").expect("");
-    assert_eq!(
-        client.broker.settled[2..],
-        [(consumer, 13, Outcome::Reject), (consumer, 14, Outcome::Reject)]
-    );
+    assert_eq!(client.broker.settled[2..], [(consumer, 3, Outcome::Reject), (consumer, 4, Outcome::Reject)]);
 }
 
 #[test]
@@ -144,8 +141,7 @@ fn drops_what_is_too_large() {
     client.deliver(1, 1, Some(1), &message(0)).expect(r#"30 [ s"a/b" [] "x" ]"#);
     client.deliver(1, 1, Some(2), &message(1)).expect("");
     assert_eq!(client.broker.settled[1], (ConsumerId(1), 2, Outcome::Reject));
-    // its identifier was not used up
-    client.deliver(1, 1, Some(3), &keyed(1, "a")).expect(r#"32 [ s"a" 0001 [] "x" ]"#);
+    client.deliver(1, 1, Some(3), &keyed(1, "a")).expect(r#"32 [ s"a" 0003 [] "x" ]"#);
 }
 
 #[test]

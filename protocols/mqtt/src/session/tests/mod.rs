@@ -25,7 +25,10 @@ use model::{
     message::Message,
     session::{Broker, Output, Session, SessionSeed},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// v5, clean start, client id `c`.
 pub(super) const V5: &str = r#"10 [ s"MQTT" 05 02 0000 [] s"c" ]"#;
@@ -41,12 +44,15 @@ pub(super) const V4_IN: &str = "20 02 00 00";
 pub(super) struct FakeBroker {
     pub(super) ops: Vec<Op>,
     pub(super) published: Vec<Publish>,
+    /// Consumer, place in the queue from 1, and outcome.
     pub(super) settled: Vec<(ConsumerId, u64, Outcome)>,
     pub(super) routed: Routed,
     pub(super) present: bool,
     pub(super) state: Bytes,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) retained: Vec<Arc<Message>>,
+    /// What the session keeps.
+    pub(super) kept: BTreeMap<u16, Bytes>,
     replies: VecDeque<(RequestId, Reply)>,
 }
 
@@ -61,7 +67,15 @@ impl FakeBroker {
                 queue: "own".into(),
                 state: self.state.clone(),
                 subscriptions: self.subscriptions.clone(),
+                kept: self.kept.iter().map(|(slot, value)| (*slot, value.clone())).collect(),
             },
+            Op::Keep { slot, value } => {
+                match value {
+                    Some(value) => self.kept.insert(*slot, value.clone()),
+                    None => self.kept.remove(slot),
+                };
+                Reply::Done
+            }
             Op::Subscribe { subscription, .. } if subscription.filter == "denied" => denied(),
             Op::Subscribe { subscription, .. } => Reply::Subscribed {
                 existed: false,
@@ -89,7 +103,7 @@ impl Broker for FakeBroker {
     }
 
     fn settle(&mut self, consumer: ConsumerId, lease: Lease, outcome: Outcome) {
-        self.settled.push((consumer, lease.seq, outcome));
+        self.settled.push((consumer, lease.seq + 1, outcome));
     }
 
     fn request(&mut self, request: RequestId, op: Op) {
@@ -139,10 +153,21 @@ impl Client {
 
     /// Takes up a session that left `state` and `subscriptions`.
     pub(super) fn resumed(connect: &str, state: Bytes, subscriptions: Vec<Subscription>) -> Self {
+        Self::resumed_with(connect, state, subscriptions, BTreeMap::new())
+    }
+
+    /// Takes up a session that kept something too.
+    pub(super) fn resumed_with(
+        connect: &str,
+        state: Bytes,
+        subscriptions: Vec<Subscription>,
+        kept: BTreeMap<u16, Bytes>,
+    ) -> Self {
         let mut client = Self::new(MqttConfig::default());
         client.broker.present = true;
         client.broker.state = state;
         client.broker.subscriptions = subscriptions;
+        client.broker.kept = kept;
         client.send(connect);
         client
     }
@@ -191,6 +216,7 @@ impl Client {
         self
     }
 
+    /// Delivers what is `seq`th in its queue, counted from 1.
     pub(super) fn deliver(
         &mut self,
         consumer: u32,
@@ -202,7 +228,7 @@ impl Client {
             consumer: ConsumerId(consumer),
             via,
             message: message.clone(),
-            lease: seq.map(|seq| Lease { queue: QueueId(1), seq }),
+            lease: seq.map(|seq| Lease { queue: QueueId(1), seq: seq - 1 }),
             redelivered: false,
             earlier_deliveries: 0,
             first_delivery_ms: 0,

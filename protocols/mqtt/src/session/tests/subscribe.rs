@@ -21,6 +21,7 @@ fn describe(op: &Op) -> String {
         }
         Op::Cancel(consumer) => format!("cancel {consumer}"),
         Op::DeclareQueue(declare) => format!("declare {}", declare.name),
+        Op::Keep { slot, value } => format!("keep {slot} {}", value.is_some()),
         Op::GroupCredit { credit, .. } => format!("group credit {credit}"),
         other => format!("{other:?}"),
     }
@@ -133,12 +134,12 @@ fn queues_are_consumed() {
     // a transient message of a queue is acknowledged all the same
     client.deliver(2, 0, Some(4), &message(0)).expect(r#"32 [ s"$queue/o.p/q" 0001 [] "x" ]"#);
     let (state, ..) = client.close();
-    let mut client = Client::resumed(V5_KEPT, state, vec![]);
+    let mut client = Client::resumed_with(V5_KEPT, state, vec![], client.broker.kept);
     assert_eq!(
         ops(&client),
         [
-            "declare o.p/q",
             "consume own as 1 auto false group None",
+            "declare o.p/q",
             "group credit 1000",
             "consume o.p/q as 2 auto false group Some(0)",
         ]
@@ -148,7 +149,14 @@ fn queues_are_consumed() {
     client.send(r#"a2 [ 0001 [] s"$queue/o.p/q" ]"#).expect("b0 [ 0001 [] 00 ]");
     assert_eq!(
         ops(&client)[4..],
-        ["declare o.p/q", "cancel 2", "consume o.p/q as 2 auto true group None", "cancel 2"]
+        [
+            "declare o.p/q",
+            "cancel 2",
+            "consume o.p/q as 2 auto true group None",
+            "keep 0 true",
+            "cancel 2",
+            "keep 0 false",
+        ]
     );
 }
 
