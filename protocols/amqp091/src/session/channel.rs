@@ -126,10 +126,11 @@ impl Amqp091Session {
         }
         let (open, most) = (self.channels.len(), usize::from(self.channel_max));
         if most > 0 && open >= most {
-            return Err(AmqpError::connection(
-                530,
-                format!("number of channels opened ({open}) has reached the negotiated channel_max ({most})"),
-            ));
+            let text =
+                format!("number of channels opened ({open}) has reached the negotiated channel_max ({most})");
+            // As with RabbitMQ, it is no method's fault.
+            self.fail_connection(&AmqpError::connection(530, text), (0, 0), io);
+            return Ok(());
         }
         self.channels.insert(number, Channel::new(self.token_high));
         io.send(number, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));

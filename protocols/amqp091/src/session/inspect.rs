@@ -13,8 +13,8 @@ use model::{Name, message::Extra, value::Value};
 /// The pseudo queue of direct reply-to, and what the names of the real ones begin with.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-/// Largest `expiration`, milliseconds: RabbitMQ's timer limit.
-const EXPIRATION_MS_MAX: u64 = u32::MAX as u64;
+/// Largest `expiration`, milliseconds: RabbitMQ's ten years.
+const EXPIRATION_MS_MAX: u64 = 10 * 365 * 86_400 * 1000;
 
 /// Whose publish it is.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +117,10 @@ fn add_keys(name: &str, entry: &RawEntry<'_>, facts: &mut Facts) -> Result<(), A
         return refuse(kind_word(entry.value.first().copied().unwrap_or_default()));
     };
     for key in keys {
-        let Value::Str(key) = key else { return refuse("array") };
-        facts.extra.get_or_insert_default().extra_keys.push(key);
+        // RabbitMQ passes over what is no text.
+        if let Value::Str(key) = key {
+            facts.extra.get_or_insert_default().extra_keys.push(key);
+        }
     }
     Ok(())
 }
@@ -162,13 +164,13 @@ mod tests {
     fn expiration_texts() {
         check_expiration("0", Ok(0));
         check_expiration("+5", Ok(5));
-        check_expiration("4294967295", Ok(4_294_967_295));
+        check_expiration("315360000000", Ok(315_360_000_000));
         check_expiration("abc", Err("no_integer"));
         check_expiration("", Err("no_integer"));
         check_expiration("-", Err("no_integer"));
         check_expiration("-1", Err("{value_negative,-1}"));
         check_expiration("10 ", Err("{leftover_string,\" \"}"));
-        check_expiration("4294967296", Err("{value_too_large,4294967296}"));
+        check_expiration("315360000001", Err("{value_too_large,315360000001}"));
         check_expiration("99999999999999999999999", Err("{value_too_large,99999999999999999999999}"));
     }
 }

@@ -178,7 +178,10 @@ impl Amqp091Session {
     /// One whole frame at the front of `input`; takes it off.
     fn on_frame(&mut self, head: FrameHead, input: &mut BytesMut, io: &mut Io<'_>) {
         let rest = input.len().saturating_sub(head.total());
-        let mut method = (60, 40);
+        // A frame that is no method belongs to the publish before it, if there is one.
+        let publishes = |channel: &Channel| !channel.incoming.is_idle();
+        let within = self.channels.get(&head.channel).is_some_and(publishes);
+        let mut method = if within { (60, 40) } else { (0, 0) };
         let result = match head.kind {
             frame::HEARTBEAT => Ok(()),
             // Spec 2.2.4: after connection.close only its close-ok is of interest.
@@ -192,7 +195,9 @@ impl Amqp091Session {
                     self.on_content_header(head.channel, payload, io)
                 } else {
                     let id = Reader::new(payload).u32().unwrap_or_default();
-                    method = ((id >> 16) as u16, id as u16);
+                    if !within {
+                        method = ((id >> 16) as u16, id as u16);
+                    }
                     self.on_method(head.channel, id, payload, io)
                 }
             }
@@ -218,11 +223,8 @@ impl Amqp091Session {
         if self.phase == Phase::Running && number != 0 {
             match self.channels.get(&number) {
                 Some(channel) if channel.closing => return self.on_closing_channel(number, id, io),
-                Some(channel) if !channel.incoming.is_idle() => {
-                    let text = "expected content frame, got method frame instead";
-                    return Err(AmqpError::connection(505, text));
-                }
-                _ => {}
+                Some(channel) => channel.incoming.check_idle()?,
+                None => {}
             }
             let mut reader = Reader::new(payload);
             reader.u32()?;

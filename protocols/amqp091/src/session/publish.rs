@@ -25,6 +25,8 @@ use model::{
 };
 use std::sync::Arc;
 
+const NOT_A_HEADER: &str = "expected content header for class 60, got non content header frame instead";
+const NOT_A_BODY: &str = "expected content body, got non content body frame instead";
 const NO_TEXT: Malformed = Malformed("name is not UTF-8");
 
 /// What a channel expects next.
@@ -62,6 +64,15 @@ impl Incoming {
     /// Between two publishes, when methods may come.
     pub(crate) fn is_idle(&self) -> bool {
         self.stage == Stage::Method
+    }
+
+    /// Errors: 505 when content is due, not a method.
+    pub(crate) fn check_idle(&self) -> Result<(), AmqpError> {
+        match self.stage {
+            Stage::Method => Ok(()),
+            Stage::Header => Err(unexpected(NOT_A_HEADER)),
+            Stage::Body(_) => Err(unexpected(NOT_A_BODY)),
+        }
     }
 
     /// Takes the next `size` bytes of the body off `input`.
@@ -138,7 +149,7 @@ impl Amqp091Session {
             Stage::Header => {}
             Stage::Method => return Err(unexpected("expected method frame, got non method frame instead")),
             Stage::Body(_) => {
-                return Err(unexpected("expected content body, got non content body frame instead"));
+                return Err(unexpected(NOT_A_BODY));
             }
         }
         let (class, size, properties) = hot::parse_content_header(payload)?;
@@ -177,9 +188,7 @@ impl Amqp091Session {
             Stage::Body(left) => left,
             Stage::Method => return Err(unexpected("expected method frame, got non method frame instead")),
             Stage::Header => {
-                return Err(unexpected(
-                    "expected content header for class 60, got non content header frame instead",
-                ));
+                return Err(unexpected(NOT_A_HEADER));
             }
         };
         let Some(left) = left.checked_sub(head.size as u64) else {

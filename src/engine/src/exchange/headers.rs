@@ -1,5 +1,6 @@
 //! The headers exchange's rule: which header values a binding asks for, compared with their types as RabbitMQ does.
 
+use crate::topology::policy;
 use model::{
     Name,
     error::{BrokerError, ErrorKind},
@@ -52,7 +53,10 @@ impl HeaderMatch {
                 "any-with-x" => (true, true),
                 _ => return Err(refused("value", &format!("<<\"{word}\">>"))),
             },
-            Some(other) => return Err(refused("type", crate::topology::policy::type_word(other))),
+            Some(other) => {
+                let (kind, shown) = (policy::type_word(other), policy::shown(other));
+                return Err(refused("type", &format!("{kind} (value {shown})")));
+            }
         };
         let asked =
             arguments.iter().filter(|(name, _)| name != "x-match" && (with_x || !name.starts_with("x-")));

@@ -7,7 +7,7 @@
 //! | `x-message-ttl` | classic, quorum | ms, 0 delivers now or drops |
 //! | `x-expires` | classic, quorum | ms, above 0: the queue goes when unused for so long |
 //! | `x-max-length` | classic, quorum | ready messages |
-//! | `x-max-length-bytes` | all | ready bytes; bytes kept of a stream |
+//! | `x-max-length-bytes` | all | ready bytes of bodies; bytes kept of a stream |
 //! | `x-overflow` | classic, quorum | `drop-head` (default), `reject-publish`, `reject-publish-dlx` |
 //! | `x-dead-letter-exchange`, `x-dead-letter-routing-key` | classic, quorum | where dead letters go; the key needs the exchange |
 //! | `x-dead-letter-strategy` | classic, quorum | `at-most-once`, `at-least-once`: taken, the source keeps a message until its targets have it anyway |
@@ -42,8 +42,8 @@ pub const LEASE_MS_DEFAULT: u64 = 30_000;
 pub const QUORUM_DELIVERY_LIMIT: u32 = 20;
 /// Most shards of a stream.
 pub const SHARDS_MAX: u64 = 10_000;
-/// Longest time to live, expiry, delay, lease and wait (RabbitMQ's longest timer).
-pub const TIMER_MS_MAX: u64 = 4_294_967_295;
+/// Longest time to live, expiry, delay, lease and wait: RabbitMQ's ten years.
+pub const TIMER_MS_MAX: u64 = 10 * 365 * 86_400 * 1000;
 
 /// RabbitMQ's arguments: a redeclaration is compared by them.
 const COMPARED: [&str; 25] = [
@@ -187,10 +187,21 @@ impl<'a> Args<'a> {
         match self.table.get(argument) {
             None => Ok(None),
             Some(Value::Str(text)) => Ok(Some(text)),
-            Some(other) => {
-                Err(self.invalid(argument, &format!("{{unacceptable_type,{}}}", type_word(other))))
-            }
+            Some(other) => Err(self.unacceptable(argument, other)),
         }
+    }
+
+    /// A name that is no text is refused in other words than other texts.
+    fn name(&self, argument: &str) -> Result<Option<&'a Name>, BrokerError> {
+        let given = self.table.get(argument);
+        let Some(wrong) = given.filter(|value| !matches!(value, Value::Str(_))) else {
+            return self.text(argument);
+        };
+        Err(wrong_name_type(argument, wrong, "queue", self.name, self.vhost))
+    }
+
+    fn unacceptable(&self, argument: &str, got: &Value) -> BrokerError {
+        self.invalid(argument, &format!("{{unacceptable_type,{}}}", type_word(got)))
     }
 
     fn word(&self, argument: &str, words: &[&str], otherwise: &str) -> Result<Option<&'a str>, BrokerError> {
@@ -204,7 +215,7 @@ impl<'a> Args<'a> {
         match self.table.get(argument) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(self.wrong_type(argument, "bool", other)),
+            Some(other) => Err(self.unacceptable(argument, other)),
         }
     }
 
@@ -259,7 +270,9 @@ impl<'a> Args<'a> {
         numbers.iter().try_for_each(|argument| self.number(argument, u64::MAX).map(drop))?;
         self.text("x-queue-leader-locator")?;
         self.text("x-queue-master-locator")?;
-        self.word("x-queue-mode", &["default", "lazy"], "invalid_queue_mode")?;
+        let mode = self.text("x-queue-mode")?.map_or("default", |mode| mode);
+        let unsupported = format!("\"unsupported queue mode '{mode}'\"");
+        self.word("x-queue-mode", &["default", "lazy"], &unsupported)?;
         self.word("x-dead-letter-strategy", &["at-most-once", "at-least-once"], "invalid_dlx_strategy")?;
         match self.number("x-queue-version", u64::MAX)? {
             None | Some(1 | 2) => Ok(()),
@@ -277,7 +290,7 @@ impl<'a> Args<'a> {
     }
 
     fn dead_letter(&self) -> Result<(Option<Name>, Option<Name>), BrokerError> {
-        let exchange = self.text("x-dead-letter-exchange")?;
+        let exchange = self.name("x-dead-letter-exchange")?;
         let key = self.text("x-dead-letter-routing-key")?;
         if key.is_some() && exchange.is_none() {
             return Err(self.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
@@ -418,11 +431,25 @@ impl Of<'_> {
     }
 }
 
+/// `InvalidArgument`: a name was expected of an argument of `what`.
+pub(crate) fn wrong_name_type(
+    argument: &str,
+    got: &Value,
+    what: &str,
+    name: &str,
+    vhost: &str,
+) -> BrokerError {
+    let kind = type_word(got);
+    let text = format!("invalid type '{kind}' for arg '{argument}' in {what} '{name}' in vhost '{vhost}'");
+    BrokerError::new(ErrorKind::InvalidArgument, text)
+}
+
 fn equal(left: &Value, right: &Value) -> bool {
     left == right || left.as_i64().is_some_and(|number| right.as_i64() == Some(number))
 }
 
-fn shown(value: &Value) -> String {
+/// A value as RabbitMQ's texts show it.
+pub(crate) fn shown(value: &Value) -> String {
     value.to_text().map_or_else(|| super::value_json::value_to_json(value).to_string(), String::from)
 }
 

@@ -47,7 +47,11 @@ impl Definitions {
         definition: &BindingDefinition,
     ) -> Result<Outcome, BrokerError> {
         check_not_default(definition)?;
-        if let Destination::Queue(name) = &definition.destination
+        let bound = self
+            .vhost(vhost)?
+            .exchange(&definition.source)
+            .and_then(|source| source.binding(&BindingId::of(definition)));
+        if let (Destination::Queue(name), Some(_)) = (&definition.destination, bound)
             && let Some(queue) = self.vhost(vhost)?.queue(name)
         {
             queue.check_access(actor)?;

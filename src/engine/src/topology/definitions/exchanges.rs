@@ -209,9 +209,13 @@ impl Definitions {
         if !is_within_limits(&declare.arguments) {
             return Err(invalid("too many arguments or nested too deep"));
         }
-        match declare.arguments.get("alternate-exchange") {
+        let alternate = "alternate-exchange";
+        match declare.arguments.get(alternate) {
             None | Some(Value::Str(_)) => {}
-            Some(_) => return Err(invalid("alternate-exchange is not a text")),
+            Some(other) => {
+                let name = &declare.name;
+                return Err(policy::wrong_name_type(alternate, other, "exchange", name, vhost));
+            }
         }
         let behaviour = self.factory.exchange(vhost, &declare.kind, &declare.name, &declare.arguments)?;
         Ok(Exchange::new(vhost.clone(), kind, declare, behaviour))

@@ -36,7 +36,7 @@ fn refuses_arguments_in_rabbitmqs_words() {
         ("x-dead-letter-routing-key", Value::str("k"), "routing_key_but_no_dlx_defined"),
         ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
         ("x-queue-type", Value::str("foo"), "\"unsupported queue type 'foo'\""),
-        ("x-fifo", Value::str("yes"), "\"expected bool, got longstr\""),
+        ("x-fifo", Value::str("yes"), "{unacceptable_type,longstr}"),
     ];
     for (argument, value, reason) in cases {
         check_argument(&[(argument, value)], &of(argument, reason));
