@@ -74,11 +74,12 @@ impl Queue {
     }
 
     fn insert(&mut self, slot: Slot) -> u64 {
-        let (state, cost, expires_ms, log_bytes) = (slot.state, slot.cost(), slot.expires_ms, slot.log_bytes);
+        let (state, body, expires_ms, log_bytes) =
+            (slot.state, slot.body_bytes(), slot.expires_ms, slot.log_bytes);
+        self.counts.bytes += slot.cost();
         let seq = self.slots.push(slot);
-        self.counts.bytes += cost;
         self.counts.log_bytes += u64::from(log_bytes);
-        self.count(seq, state, cost);
+        self.count(seq, state, body);
         if expires_ms != NEVER {
             self.expiring = true;
             self.schedule.at(expires_ms);
@@ -113,11 +114,11 @@ impl Queue {
 
     /// Whether one more message is too much, after what can be handed out was.
     fn is_full_for(&mut self, message: &Message, turn: &mut Turn<'_>) -> bool {
-        let cost = message.cost_bytes() as u64;
-        if self.is_over(1, cost) {
+        let body = message.body.len() as u64;
+        if self.is_over(1, body) {
             self.pump(turn, usize::MAX);
         }
-        self.is_over(1, cost)
+        self.is_over(1, body)
     }
 
     fn refuse(&mut self, message: &Arc<Message>, via: u32, turn: &mut Turn<'_>) -> Entry {

@@ -40,6 +40,7 @@ pub(crate) use slots::Trash;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) ready: u64,
+    /// Bodies of the ready ones.
     pub(crate) ready_bytes: u64,
     /// With a holder or a deadline.
     pub(crate) leased: u64,
@@ -208,17 +209,17 @@ impl Queue {
     fn shift(&mut self, seq: u64, to: State) -> Option<State> {
         let slot = self.slots.find_mut(seq)?;
         let from = std::mem::replace(&mut slot.state, to);
-        let cost = slot.cost();
-        self.uncount(seq, from, cost);
-        self.count(seq, to, cost);
+        let body = slot.body_bytes();
+        self.uncount(seq, from, body);
+        self.count(seq, to, body);
         Some(from)
     }
 
-    fn count(&mut self, seq: u64, state: State, cost: u64) {
+    fn count(&mut self, seq: u64, state: State, body: u64) {
         match state {
             State::Ready => {
                 self.counts.ready += 1;
-                self.counts.ready_bytes += cost;
+                self.counts.ready_bytes += body;
             }
             State::Leased(_) => self.counts.leased += 1,
             State::Timed(until) => {
@@ -234,11 +235,11 @@ impl Queue {
         }
     }
 
-    fn uncount(&mut self, seq: u64, state: State, cost: u64) {
+    fn uncount(&mut self, seq: u64, state: State, body: u64) {
         match state {
             State::Ready => {
                 self.counts.ready -= 1;
-                self.counts.ready_bytes -= cost;
+                self.counts.ready_bytes -= body;
             }
             State::Leased(_) => self.counts.leased -= 1,
             State::Timed(until) => {
@@ -262,9 +263,8 @@ impl Queue {
     /// Takes a message out for good, whatever its state; its order and holder are the caller's business.
     fn finish(&mut self, seq: u64) -> Option<Slot> {
         let slot = self.slots.remove(seq)?;
-        let cost = slot.cost();
-        self.uncount(seq, slot.state, cost);
-        self.counts.bytes -= cost;
+        self.uncount(seq, slot.state, slot.body_bytes());
+        self.counts.bytes -= slot.cost();
         if slot.logged {
             self.counts.log_bytes -= u64::from(slot.log_bytes);
             self.settled.push(seq);

@@ -68,20 +68,20 @@ impl Queue {
         self.replayed_counts.clear();
         let queue_delay_ms = self.settings.delay_ms;
         let mut states = Vec::with_capacity(self.slots.len());
+        self.counts = Default::default();
         for (seq, slot) in self.slots.iter_mut() {
             if slot.is_ready() && slot.deliveries == 0 {
                 slot.state = restored_state(slot, queue_delay_ms, turn.now);
                 slot.deliveries = u32::from(slot.failures);
                 slot.redelivered = slot.failures > 0;
             }
-            states.push((seq, slot.state, slot.cost(), u64::from(slot.log_bytes), slot.expires_ms != NEVER));
+            self.counts.bytes += slot.cost();
+            self.counts.log_bytes += u64::from(slot.log_bytes);
+            self.expiring |= slot.expires_ms != NEVER;
+            states.push((seq, slot.state, slot.body_bytes()));
         }
-        self.counts = Default::default();
-        for (seq, state, cost, log_bytes, expires) in states {
-            self.counts.bytes += cost;
-            self.counts.log_bytes += log_bytes;
-            self.expiring |= expires;
-            self.count(seq, state, cost);
+        for (seq, state, body) in states {
+            self.count(seq, state, body);
         }
         self.order = Order::build(&self.settings, &self.slots);
         self.used(turn.now);

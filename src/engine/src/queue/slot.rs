@@ -67,8 +67,14 @@ impl Slot {
         }
     }
 
+    /// What it takes of the memory.
     pub(crate) fn cost(&self) -> u64 {
         self.message.cost_bytes() as u64
+    }
+
+    /// What it takes of the queue's `x-max-length-bytes`: its body, as in RabbitMQ.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.message.body.len() as u64
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -43,7 +43,7 @@ pub struct QueueSettings {
     pub expires_ms: Option<u64>,
     /// Most ready messages.
     pub max_length: Option<u64>,
-    /// Most ready bytes.
+    /// Most ready bytes of bodies.
     pub max_length_bytes: Option<u64>,
     /// When one of them is reached.
     pub overflow: Overflow,
