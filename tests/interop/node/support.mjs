@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 
 export const amqpUrl = `amqp://guest:guest@${process.env.INTEROP_AMQP}`;
 export const mqttUrl = `mqtt://${process.env.INTEROP_MQTT}`;
+export const awsUrl = `http://${process.env.INTEROP_AWS}`;
 
 export const unique = () => `it-${randomUUID().slice(0, 12)}`;
 
