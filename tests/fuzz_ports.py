@@ -1,24 +1,27 @@
 #!/usr/bin/env python3
-"""Hostile bytes on every port, then a fresh client on every door.
+"""Hostile bytes on every port, WebSocket and TLS included, then a fresh client on every door.
 
 For each door, for so many seconds: connections that send random bytes, valid conversations cut short, conversations
 with bytes changed, repeated or removed, and lengths that promise far more than comes. The process must live, stay
 below a memory bound and serve an ordinary client afterwards.
 
-    tests/interop/.venv/bin/python tests/fuzz_ports.py [--seconds 5] [--seed N] [--rss-mib 1024]
+    tests/interop/.venv/bin/python tests/fuzz_ports.py [--seconds 5] [--doors DOOR...] [--seed N] [--rss-mib 1024]
 """
 
 import argparse
 import pathlib
 import random
 import socket
+import ssl
 import struct
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "interop"))
 
 import broker as brokers  # noqa: E402
+import websocket as wsclient  # noqa: E402
 import clients  # noqa: E402
 
 
@@ -108,6 +111,10 @@ AWS = [
     http("Kinesis_20131202.PutRecord", JSON11, '{"StreamName":"x","Data":"AA==","PartitionKey":"k"}'),
 ]
 
+# Doors that the broker fixture does not open by itself, and those that speak TLS.
+MORE = ("mqtt-ws", "stomp-ws", "mqtt-wss", "stomp-wss", "aws-tls")
+TLS = ("amqps", "mqtts", "stomps", "mqtt-wss", "stomp-wss", "aws-tls")
+
 VALID = {"amqp": [AMQP], "mqtt": [mqtt(4), mqtt(5)], "stomp": [STOMP], "aws": AWS}
 
 # The start of something huge, of which nothing more comes.
@@ -156,22 +163,64 @@ def attack(dice, door):
             return mutated(dice, dice.choice(VALID[door]))
 
 
-def throw(dice, port, data):
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n"
+)
+
+
+def websocket(dice, door, data):
+    """What an attack looks like to a WebSocket door: mostly a right upgrade, then frames, right or not."""
+    upgrade = UPGRADE % (b"mqtt" if door == "mqtt" else b"v12.stomp")
+    match dice.randrange(8):
+        case 0:
+            return data
+        case 1:
+            return mutated(dice, upgrade + data)
+        case 2:
+            # A frame that promises 2^63 - 1 bytes.
+            return upgrade + b"\x82\xff\x7f" + b"\xff" * 7 + b"\0" * 4 + data
+        case _:
+            frames = b""
+            while data:
+                size = min(dice.choice([1, 50, 60_000]), len(data))
+                length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
+                frames += bytes([0x82 if door == "mqtt" else 0x81]) + length + b"\0" * 4 + data[:size]
+                data = data[size:]
+            return upgrade + (mutated(dice, frames) if dice.random() < 0.3 else frames)
+
+
+def over_tls():
+    """A context for a client that believes anything."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def throw(dice, port, data, tls=None):
     """Sends in pieces, reads a little, closes one way or another. What the broker does to us is its business."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.settimeout(0.02)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        connection = plain
         try:
+            # One in four speaks no TLS to a TLS door.
+            if tls and dice.random() < 0.75:
+                connection = tls.wrap_socket(plain)
+            connection.settimeout(0.02)
             # A few small pieces first, so that the parsers see frames cut anywhere; then the rest at once.
             for _ in range(dice.randrange(20)):
                 size = dice.choice([1, 7, 100])
                 connection.sendall(data[:size])
                 data = data[size:]
             connection.sendall(data)
-            connection.recv(65536)
+            # The answer to a WebSocket upgrade comes before anything is made of the rest.
+            if connection.recv(65536).startswith(b"HTTP/1.1 101"):
+                connection.recv(65536)
             if dice.random() < 0.3:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
             pass
+        finally:
+            connection.close()
 
 
 def rss_mib(pid):
@@ -206,27 +255,62 @@ def served(broker):
     assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]["Body"] == "x"
 
 
+def served_elsewhere(ports, certificates):
+    """The same at the WebSocket and TLS doors: a message for MQTT, an answer for the others."""
+    for door in [door for door in ports if "-ws" in door]:
+        tls = door in TLS
+        scheme, sub = ("wss" if tls else "ws"), ["mqtt" if door.startswith("mqtt") else "v12.stomp"]
+        options = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False} if tls else None
+        url = f"{scheme}://127.0.0.1:{ports[door]}/ws"
+        client = wsclient.create_connection(url, subprotocols=sub, sslopt=options, timeout=10)
+        if sub == ["mqtt"]:
+            client.send_binary(packet(0x10, text(b"MQTT") + b"\x04\x02\0\x3c" + text(b"after-ws")))
+            assert client.recv()[:1] == b"\x20"
+        else:
+            client.send(STOMP.split(b"SUBSCRIBE")[0].decode())
+            assert client.recv().startswith("CONNECTED")
+        client.close()
+    if certificates:
+        clients.amqp(ports["amqps"], tls=certificates).close()
+        clients.Mqtt(ports["mqtts"], tls=certificates).close()
+        clients.Stomp(ports["stomps"], tls=certificates).close()
+        url = f"https://127.0.0.1:{ports['aws-tls']}/?Action=GetCallerIdentity&Version=2011-06-15"
+        with urllib.request.urlopen(url, context=over_tls(), timeout=10) as answer:
+            assert b"<Account>" in answer.read()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="per port")
+    parser.add_argument("--doors", nargs="*", default=None, help="only these, like amqp or stomp-wss")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rss-mib", type=float, default=1024.0, help="most resident memory")
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed
     dice = random.Random(seed)
     print(f"seed {seed}")
-    broker = brokers.Broker().start()
+    certificates = brokers.certificates()
+    more = dict(zip(MORE if certificates else MORE[:2], brokers.free_ports(len(MORE))))
+    extra = [word for door, port in more.items() for word in (f"--{door}-listen", f"127.0.0.1:{port}")]
+    broker = brokers.Broker(tls=certificates, extra=extra).start()
+    ports = {**broker.ports, **more}
     try:
-        for door in VALID:
+        for door, port in ports.items():
+            if options.doors is not None and door not in options.doors:
+                continue
+            protocol = next(protocol for protocol in VALID if door.startswith(protocol))
+            tls = over_tls() if door in TLS else None
             count, deadline = 0, time.monotonic() + options.seconds
             while time.monotonic() < deadline:
-                throw(dice, broker.ports[door], attack(dice, door))
+                data = attack(dice, protocol)
+                throw(dice, port, websocket(dice, protocol, data) if "-ws" in door else data, tls)
                 count += 1
                 if not broker.alive():
                     print(broker.printed()[-4000:])
                     sys.exit(f"{door}: the broker died at connection {count}")
             print(f"{door}: {count} connections, peak {rss_mib(broker.process.pid):.0f} MiB", flush=True)
         served(broker)
+        served_elsewhere(ports, certificates)
         if "panicked" in broker.printed():
             print(broker.printed()[-4000:])
             sys.exit("a task panicked")
