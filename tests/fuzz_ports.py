@@ -290,9 +290,12 @@ def main():
     dice = random.Random(seed)
     print(f"seed {seed}")
     certificates = brokers.certificates()
-    more = dict(zip(MORE if certificates else MORE[:2], brokers.free_ports(len(MORE))))
-    extra = [word for door, port in more.items() for word in (f"--{door}-listen", f"127.0.0.1:{port}")]
-    broker = brokers.Broker(tls=certificates, extra=extra).start()
+    broker = brokers.Broker(tls=certificates)
+    # The broker's own are chosen but not bound yet: none of them may be chosen again.
+    free = [port for port in brokers.free_ports(2 * len(MORE) + 8) if port not in broker.ports.values()]
+    more = dict(zip(MORE if certificates else MORE[:2], free))
+    broker.extra += [word for door, port in more.items() for word in (f"--{door}-listen", f"127.0.0.1:{port}")]
+    broker.start()
     ports = {**broker.ports, **more}
     try:
         for door, port in ports.items():
