@@ -299,6 +299,52 @@ def test_headers_exchange(channel, wanted, headers, matches):
     assert drained(channel, queue) == (["x"] if matches else [])
 
 
+def spreading(connection, name, kind, weights, arguments=None):
+    """An exchange of `kind` and a queue for each weight; skips where the kind is unknown."""
+    channel = connection.channel()
+    try:
+        channel.exchange_declare(name, kind, auto_delete=True, arguments=arguments)
+    except pika.exceptions.AMQPError as refused:
+        if "unknown exchange type" in str(refused):
+            pytest.skip("RabbitMQ without the plugin")
+        raise
+    queues = [exclusive(channel) for _ in weights]
+    for queue, weight in zip(queues, weights):
+        channel.queue_bind(queue, name, str(weight))
+    return channel, queues
+
+
+@pytest.mark.parametrize(
+    "arguments, varied",
+    [
+        ({}, lambda number: (str(number), {})),
+        ({"hash-header": "h"}, lambda number: ("same", {"headers": {"h": str(number)}})),
+        ({"hash-property": "message_id"}, lambda number: ("same", {"message_id": str(number)})),
+        ({"hash-property": "correlation_id"}, lambda number: ("same", {"correlation_id": str(number)})),
+        ({"hash-property": "timestamp"}, lambda number: ("same", {"timestamp": number})),
+    ],
+)
+def test_consistent_hash(connection, name, arguments, varied):
+    channel, queues = spreading(connection, name, "x-consistent-hash", [10, 10, 20], arguments)
+    for _ in range(2):
+        for number in range(400):
+            key, properties = varied(number)
+            put(channel, key, str(number), exchange=name, **properties)
+    got = [drained(channel, queue) for queue in queues]
+    assert sum(map(len, got)) == 800
+    assert all(len(bodies) > 60 for bodies in got) and len(got[2]) > max(len(got[0]), len(got[1]))
+    # The same key always goes the same way.
+    assert all(bodies.count(body) == 2 for bodies in got for body in bodies)
+
+
+def test_random(connection, name):
+    channel, queues = spreading(connection, name, "x-random", ["", "", ""])
+    for number in range(300):
+        put(channel, "same", str(number), exchange=name)
+    got = [drained(channel, queue) for queue in queues]
+    assert sum(map(len, got)) == 300 and all(len(bodies) > 50 for bodies in got)
+
+
 def test_cc_and_bcc(channel):
     one, two, three = exclusive(channel), exclusive(channel), exclusive(channel)
     channel.confirm_delivery()

@@ -434,6 +434,29 @@ PUBLISHED = {
     "recover": (spec.Basic.Recover(False), connection(540, "requeue=false", (60, 110))),
 }
 
+HASHED = {
+    "weight text": (
+        [exchange(kind="x-consistent-hash"), declare(), bind(key="abc")],
+        channel(406, 'The binding key must be an integer: <<"abc">>', (50, 20)),
+    ),
+    "weight empty": (
+        [exchange(kind="x-consistent-hash"), declare(), bind(key="")],
+        channel(406, "The binding key must be an integer: <<>>", (50, 20)),
+    ),
+    "weight zero": (
+        [exchange(kind="x-consistent-hash"), declare(), bind(key="0")],
+        channel(406, "The binding key must be greater than 0", (50, 20)),
+    ),
+    "hash of both": (
+        exchange(kind="x-consistent-hash", arguments={"hash-header": "a", "hash-property": "message_id"}),
+        channel(406, "hash-header and hash-property are mutually exclusive", (40, 10)),
+    ),
+    "hash of what is not there": (
+        exchange(kind="x-consistent-hash", arguments={"hash-property": "app_id"}),
+        channel(406, "Unsupported property: app_id", (40, 10)),
+    ),
+}
+
 CONNECTED = {
     "server's method": (spec.Basic.GetEmpty(), connection(503, "unimplemented method", (60, 72))),
     "second open": (spec.Channel.Open(), connection(504, "second 'channel.open' seen", (20, 10))),
@@ -562,6 +585,15 @@ def test_refused(cleaned, name, case):
         pytest.skip("ends RabbitMQ 3.x's channel process")
     steps, expected = TABLE[case]
     check_end(cleaned, run(cleaned, steps, name), expected, name)
+
+
+@pytest.mark.parametrize("case", HASHED)
+def test_consistent_hash(cleaned, name, case):
+    steps, expected = HASHED[case]
+    answer = run(cleaned, steps, name)
+    if "unknown exchange type" in getattr(answer, "reply_text", ""):
+        pytest.skip("RabbitMQ without the plugin")
+    check_end(cleaned, answer, expected, name)
 
 
 @pytest.mark.parametrize("case", SUCCESS)

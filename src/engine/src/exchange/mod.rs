@@ -1,11 +1,12 @@
 //! Exchanges: the kinds, and which bindings of one a message matches.
 //!
 //! Owns: the binding tables of one exchange. Refuses: to follow a binding further (`topology::route`).
-//! Kinds that the engine routes itself: default, direct, fanout, topic, headers. Kinds that the behaviour factory
+//! Kinds that the engine routes itself: default, direct, fanout, topic, headers, x-consistent-hash, x-random. Kinds that the behaviour factory
 //! knows (`sns`, `event-bus`) route as a fanout whose bindings carry predicates. Any other is refused with
 //! `unknown exchange type 'x'` and the kind `Precondition`: RabbitMQ 4 answers a channel error 406 there.
 
 pub mod headers;
+pub(crate) mod spread;
 
 use crate::{
     binding::{Binding, BindingId},
@@ -14,6 +15,7 @@ use crate::{
 use headers::Headers;
 use model::{Name, behaviour::Behaviour, definition::ExchangeDeclare, message::Message};
 use rpds::RedBlackTreeMapSync;
+use spread::{Draw, HashOf};
 use std::sync::Arc;
 
 /// How an exchange chooses among its bindings.
@@ -29,6 +31,10 @@ pub enum ExchangeKind {
     Topic,
     /// Header values.
     Headers,
+    /// One of them, by a hash of the message and the bindings' weights.
+    ConsistentHash,
+    /// Any one of them.
+    Random,
     /// The behaviour factory's: everything, through the bindings' predicates.
     Custom,
 }
@@ -41,6 +47,8 @@ impl ExchangeKind {
             "fanout" => ExchangeKind::Fanout,
             "topic" => ExchangeKind::Topic,
             "headers" => ExchangeKind::Headers,
+            "x-consistent-hash" => ExchangeKind::ConsistentHash,
+            "x-random" => ExchangeKind::Random,
             _ => return None,
         })
     }
@@ -63,6 +71,8 @@ pub struct Exchange {
     bindings: RedBlackTreeMapSync<BindingId, Arc<Binding>>,
     patterns: Tree<BindingId, Arc<Binding>>,
     sessions: Tree<SessionKey, Target>,
+    hash_of: HashOf,
+    draw: Draw,
 }
 
 /// Something in an exchange that a message matches.
@@ -79,6 +89,7 @@ impl Exchange {
         behaviour: Behaviour,
     ) -> Self {
         let alternate = declare.arguments.str("alternate-exchange").map(Name::from);
+        let hash_of = HashOf::of(&declare.arguments);
         Self {
             name: declare.name.clone(),
             vhost,
@@ -89,6 +100,8 @@ impl Exchange {
             bindings: RedBlackTreeMapSync::new_sync(),
             patterns: Tree::new(),
             sessions: Tree::new(),
+            hash_of,
+            draw: Draw::default(),
         }
     }
 
@@ -142,8 +155,13 @@ impl Exchange {
     }
 
     /// Depends on more than the routing key.
-    pub(crate) fn reads_headers(&self) -> bool {
-        self.kind == ExchangeKind::Headers && !self.bindings.is_empty()
+    pub(crate) fn reads_more_than_the_key(&self) -> bool {
+        let more = match self.kind {
+            ExchangeKind::Headers | ExchangeKind::Random => true,
+            ExchangeKind::ConsistentHash => self.hash_of != HashOf::Key,
+            _ => false,
+        };
+        more && !self.bindings.is_empty()
     }
 
     /// Calls `visit` for everything here that `message` matches. Something may be visited more than once when the
@@ -159,6 +177,14 @@ impl Exchange {
                 self.patterns.visit(key, |_, binding| visit(Hit::Binding(binding)));
                 self.sessions.visit_sparing_dollar(key, |_, target| visit(Hit::Session(target)));
             }),
+            ExchangeKind::ConsistentHash => {
+                let one = spread::consistent(self.bindings.iter(), &self.hash_of, message);
+                one.into_iter().for_each(|binding| visit(Hit::Binding(binding)));
+            }
+            ExchangeKind::Random => {
+                let one = self.bindings.values().nth(self.draw.below(self.bindings.size()));
+                one.into_iter().for_each(|binding| visit(Hit::Binding(binding)));
+            }
             ExchangeKind::Headers if self.bindings.is_empty() => {}
             ExchangeKind::Headers => {
                 let headers = Headers::of(&message.envelope().headers);

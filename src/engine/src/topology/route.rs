@@ -180,7 +180,7 @@ impl<'a> Walk<'a, '_> {
                 Some(addressed(changed, &exchange.name))
             }
         };
-        if exchange.reads_headers() {
+        if exchange.reads_more_than_the_key() {
             self.route.cacheable = false;
         }
         let current = message.as_ref().unwrap_or(original);

@@ -3,7 +3,7 @@
 use super::{Definitions, Outcome, default_exchange_refused, record};
 use crate::{
     binding::{Binding, BindingId, BindingTarget},
-    exchange::{Exchange, ExchangeKind, headers::HeaderMatch},
+    exchange::{Exchange, ExchangeKind, headers::HeaderMatch, spread},
     topology::{Inbound, Vhost, value_json::is_within_limits},
 };
 use model::{
@@ -87,6 +87,9 @@ impl Definitions {
         if !is_within_limits(&definition.arguments) {
             let text = "arguments of the binding are too many or nested too deep";
             return Err(BrokerError::new(ErrorKind::InvalidArgument, text));
+        }
+        if source.kind == ExchangeKind::ConsistentHash {
+            spread::weight(&definition.key)?;
         }
         let headers = match source.kind {
             ExchangeKind::Headers => Some(HeaderMatch::compile(&definition.arguments)?),

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     binding::BindingId,
-    exchange::{Exchange, ExchangeKind},
+    exchange::{Exchange, ExchangeKind, spread},
     topology::{Vhost, policy, value_json::is_within_limits},
 };
 use model::{
@@ -216,6 +216,9 @@ impl Definitions {
                 let name = &declare.name;
                 return Err(policy::wrong_name_type(alternate, other, "exchange", name, vhost));
             }
+        }
+        if kind == ExchangeKind::ConsistentHash {
+            spread::check(&declare)?;
         }
         let behaviour = self.factory.exchange(vhost, &declare.kind, &declare.name, &declare.arguments)?;
         Ok(Exchange::new(vhost.clone(), kind, declare, behaviour))

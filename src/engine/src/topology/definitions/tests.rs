@@ -148,7 +148,7 @@ fn exchanges_are_compared_and_kinds_known() {
     let mut declare = |of: ExchangeDeclare| definitions.declare_exchange(&root(), SOME, of);
     assert!(!declare(exchange("e", "topic")).unwrap().existed);
     assert!(!declare(exchange("s", "sns")).unwrap().existed);
-    fails(declare(exchange("h", "x-random")), ErrorKind::Precondition, "unknown exchange type 'x-random'");
+    fails(declare(exchange("h", "x-unknown")), ErrorKind::Precondition, "unknown exchange type 'x-unknown'");
     fails(
         declare(exchange("e", "fanout")),
         ErrorKind::Inequivalent,
