@@ -160,9 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outbox = self.outbox.clone();
         let stuck = self.output.wire.len() >= WIRE_BYTES_MAX;
         let may_read = !congested && !stuck;
-        let mut mail = pin!(async {
-            if stuck { outbox.notified_urgently().await } else { outbox.notified().await }
-        });
+        let mut mail =
+            pin!(async { if stuck { outbox.notified_urgently().await } else { outbox.notified().await } });
         let mut cancelled = pin!(async {
             match shutdown {
                 Some(token) => token.cancelled().await,

@@ -5,11 +5,7 @@ use crate::config::Config;
 use crate::registry::{Behaviours, codec};
 use engine::topology::{Change, Definitions};
 use engine::worker::{Worker, WorkerLimits, effect::Effects};
-use model::{
-    Millis, Name,
-    ids::WorkerId,
-    record::Record,
-};
+use model::{Millis, Name, ids::WorkerId, record::Record};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
