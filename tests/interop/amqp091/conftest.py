@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from wire import Wire
+from amqp_wire import Wire
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import time
 import pika
 import pytest
 from pika import spec
-from wire import PATIENCE, Gone, Wire
+from amqp_wire import PATIENCE, Gone, Wire
 
 QUIET = 0.4
 

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import restartable  # noqa: E402
-import wire as wires  # noqa: E402
+import mqtt_wire as wires  # noqa: E402
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a session keeps through `kill -9` of the broker."""
 
 import pytest
-from wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqtt_wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 VERSIONS = (4, 5)
 

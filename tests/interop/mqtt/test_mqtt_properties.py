@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions as Options
-from wire import CONNACK, PUBACK, PUBLISH, PUBREC, length, text
+from mqtt_wire import CONNACK, PUBACK, PUBLISH, PUBREC, length, text
 
 from clients import PATIENCE
 

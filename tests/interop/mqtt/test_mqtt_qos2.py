@@ -1,7 +1,7 @@
 """QoS 1 and 2 when a connection breaks half way: nothing lost, nothing twice, the same packet ids, DUP where due."""
 
 import pytest
-from wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
+from mqtt_wire import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL
 
 VERSIONS = (4, 5)
 

@@ -1,7 +1,7 @@
 """`$queue/NAME` and `$topic/NAME`: MQTT clients at queues and exchanges that others own."""
 
 import pytest
-from wire import PUBACK, PUBLISH
+from mqtt_wire import PUBACK, PUBLISH
 
 
 @pytest.fixture

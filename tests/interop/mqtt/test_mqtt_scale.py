@@ -6,7 +6,7 @@ import socket
 import subprocess
 
 import pytest
-from wire import PUBLISH, Wire
+from mqtt_wire import PUBLISH, Wire
 
 tools = pytest.mark.skipif(not shutil.which("mosquitto_rr"), reason="the mosquitto tools are absent")
 

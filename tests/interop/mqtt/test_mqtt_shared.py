@@ -3,7 +3,7 @@
 import queue
 
 import pytest
-from wire import PUBACK, PUBLISH
+from mqtt_wire import PUBACK, PUBLISH
 
 
 def collect(members, count):

@@ -1,7 +1,7 @@
 """When a will is published, when it waits, and when it is not."""
 
 import pytest
-from wire import DISCONNECT, PUBACK
+from mqtt_wire import DISCONNECT, PUBACK
 
 VERSIONS = (4, 5)
 QOS1, RETAINED = 0x0C, 0x2C
