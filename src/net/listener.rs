@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,6 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Room for headers beside the largest body in a WebSocket message.
 const WEBSOCKET_HEAD_BYTES: usize = 1024 * 1024;
+/// Connections that may wait to be accepted; the system may allow less.
+const ACCEPT_QUEUE: u32 = 4096;
 /// Pause after a failed accept (too many open files), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,13 +39,21 @@ pub(crate) struct Bound {
 pub(crate) async fn bind(config: &Config) -> Result<Vec<Bound>, String> {
     let mut bound = Vec::new();
     for door in &config.doors {
-        let socket = TcpListener::bind(door.address).await.map_err(|error| {
+        let socket = listen(door.address).map_err(|error| {
             format!("cannot listen on {} for {}: {error} (setting {})", door.address, door.name, door.key)
         })?;
         let address = socket.local_addr().map_err(|error| error.to_string())?;
         bound.push(Bound { door: door.clone(), address, socket });
     }
     Ok(bound)
+}
+
+/// A listening socket whose queue holds a fleet that reconnects at once: what overflows it waits a second and more.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE)
 }
 
 /// Everything that a new connection needs.
