@@ -28,6 +28,8 @@ const READ_BYTES_MIN: usize = 8 * 1024;
 const READ_BYTES_MAX: usize = 512 * 1024;
 /// Reads from a connection that is taken over before it has to leave.
 const TAKEOVER_READS_MAX: usize = 16;
+/// Time for each: what lies in the socket may not have been noticed yet.
+const TAKEOVER_READ: Duration = Duration::from_millis(5);
 /// Unwritten output beyond which nothing more is read and no mail is taken: the peer does not take what it is sent.
 /// Mail then waits in the outbox, where direct deliveries have their limit.
 const WIRE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -277,18 +279,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes in what the peer sent before it opened the connection that takes over: a DISCONNECT that waits here was
-    /// meant, and so were acknowledgements. Reads no more than lies ready, within a bound.
+    /// meant, and so were acknowledgements. Bounded in count and time.
     async fn read_what_came(&mut self) {
         for _ in 0..TAKEOVER_READS_MAX {
             self.input.reserve(READ_BYTES_MAX);
-            let (stream, input) = (&mut self.stream, &mut self.input);
-            let once = poll_fn(|cx| {
-                Poll::Ready(tokio_util::io::poll_read_buf(Pin::new(&mut *stream), cx, &mut *input))
-            });
-            let read = once.await;
-            match read {
-                Poll::Ready(Ok(count)) if count > 0 => self.receive(),
+            let read = self.stream.read_buf(&mut self.input);
+            match tokio::time::timeout(TAKEOVER_READ, read).await {
+                Ok(Ok(count)) if count > 0 => self.receive(),
                 _ => return,
+            }
+            if self.output.close.is_some() {
+                return;
             }
         }
     }

@@ -26,7 +26,7 @@ impl TopologyTask {
         match op {
             Op::OpenSession { client_id, clean, expiry_ms } => {
                 let key = (vhost.clone(), client_id);
-                self.open_session(&key, Opening { asker, clean, expiry_ms }, now)
+                self.open_session(&key, Opening { asker, clean, expiry_ms })
             }
             Op::CloseSession { expiry_ms, state, will } => {
                 if let Some(key) = self.sessions.held_by(asker.connection) {
@@ -77,20 +77,21 @@ impl TopologyTask {
         self.sessions.held_by(connection).ok_or_else(none)
     }
 
-    fn open_session(&mut self, key: &SessionKey, opening: Opening, now: Millis) -> Result<(), BrokerError> {
+    fn open_session(&mut self, key: &SessionKey, opening: Opening) -> Result<(), BrokerError> {
         let holder = self.sessions.entry(key).and_then(|entry| entry.connection);
         if let Some(holder) = holder.filter(|holder| *holder != opening.asker.connection) {
+            // A holder without an outbox has left: its last words, the session's state among them, are on their way
+            // to us, and behind them the news that it left.
             if let Some(outbox) = self.shared.outbox(holder) {
                 outbox.push_urgent(crate::net::outbox::Event::Signal(Signal::TakenOver));
-                let before = self.sessions.entry(key).and_then(|entry| entry.waiting.replace(opening));
-                if let Some(before) = before {
-                    let error =
-                        BrokerError::new(ErrorKind::InUse, "the session was opened by another connection");
-                    self.answer(before.asker, Reply::Failed(error));
-                }
-                return Ok(());
             }
-            self.session_left(holder, now);
+            let before = self.sessions.entry(key).and_then(|entry| entry.waiting.replace(opening));
+            if let Some(before) = before {
+                let error =
+                    BrokerError::new(ErrorKind::InUse, "the session was opened by another connection");
+                self.answer(before.asker, Reply::Failed(error));
+            }
+            return Ok(());
         }
         self.give_session(key, &opening)
     }
