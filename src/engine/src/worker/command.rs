@@ -8,6 +8,7 @@ use model::{
     delivery::{Lease, Outcome},
     ids::{ConfirmToken, ConnectionId, ConsumerId, QueueId, RequestId},
     message::Message,
+    record::Record,
 };
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -209,6 +210,28 @@ pub enum WorkerCommand {
         key: Name,
         /// JSON or removal.
         value: Option<Bytes>,
+    },
+    /// An [`super::effect::PageOut`] was carried out.
+    PagedOut {
+        /// Queue or stream.
+        queue: QueueId,
+        /// Shard; 0 for a queue.
+        shard: u32,
+        /// Number or offset of the first message.
+        first: u64,
+        /// Number and length of the synced file; `None` when it could not be written.
+        file: Option<(u64, u64)>,
+    },
+    /// An [`super::effect::PageIn`] was carried out.
+    PagedIn {
+        /// Queue or stream.
+        queue: QueueId,
+        /// Shard; 0 for a queue.
+        shard: u32,
+        /// Number of the page.
+        page: u64,
+        /// Its records.
+        records: Vec<Record>,
     },
     /// The connection wrote so many of the delivered bytes ([`Message::cost_bytes`]) to its socket: window opens.
     Drained {

@@ -7,7 +7,7 @@ use model::{
     delivery::{Confirm, Delivery, Lease},
     ids::{ConnectionId, QueueId},
     message::Message,
-    record::Record,
+    record::{Page, Record},
 };
 use std::sync::Arc;
 
@@ -22,6 +22,31 @@ pub struct DeadLetter {
     pub message: Arc<Message>,
     /// What to settle afterwards.
     pub lease: Lease,
+}
+
+/// Messages that are to be moved out of memory and log into a page file. Answered with
+/// [`super::command::WorkerCommand::PagedOut`]; until then they stay where they are.
+#[derive(Clone, Debug)]
+pub struct PageOut {
+    /// Queue or stream.
+    pub queue: QueueId,
+    /// Shard; 0 for a queue.
+    pub shard: u32,
+    /// Number or offset of the first one.
+    pub first: u64,
+    /// What to write: `Enqueue` or `Append` records without a gap in their numbers.
+    pub records: Vec<Record>,
+}
+
+/// A page that is wanted in memory. Answered with [`super::command::WorkerCommand::PagedIn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageIn {
+    /// Queue or stream.
+    pub queue: QueueId,
+    /// Shard; 0 for a queue.
+    pub shard: u32,
+    /// The page.
+    pub page: Page,
 }
 
 /// Everything that came of a turn. `records` go to the log first; what is marked durable waits for them.
@@ -45,6 +70,12 @@ pub struct Effects {
     pub dead_letters: Vec<DeadLetter>,
     /// Queues that ended themselves (auto-delete, expiry): still there, the topology is to delete them.
     pub ended: Vec<QueueId>,
+    /// To be written to page files.
+    pub page_outs: Vec<PageOut>,
+    /// To be read from page files.
+    pub page_ins: Vec<PageIn>,
+    /// Numbers of page files that nothing needs any more once the records of this turn are durable.
+    pub dead_pages: Vec<u64>,
 }
 
 impl Effects {
@@ -59,5 +90,8 @@ impl Effects {
         self.signals.clear();
         self.dead_letters.clear();
         self.ended.clear();
+        self.page_outs.clear();
+        self.page_ins.clear();
+        self.dead_pages.clear();
     }
 }

@@ -63,6 +63,7 @@ impl Worker {
             },
             // A queue that was dropped is not created before the replay; definitions are the topology's.
             Record::DropQueue(_) | Record::Define { .. } => {}
+            Record::Page { .. } | Record::Lease { .. } | Record::Queue(_) | Record::Shard(_) => {}
         }
     }
 
@@ -101,7 +102,12 @@ impl Worker {
                 let (vhost, topic) = (vhost.clone(), topic.clone());
                 Some(Record::Retain { vhost, topic, message: Some(message) })
             }
-            Record::DropQueue(_) | Record::Define { .. } => None,
+            Record::DropQueue(_)
+            | Record::Define { .. }
+            | Record::Page { .. }
+            | Record::Lease { .. }
+            | Record::Queue(_)
+            | Record::Shard(_) => None,
         }
     }
 

@@ -3,8 +3,8 @@
 
 use super::primitives::Reader;
 use super::{
-    APPEND, COUNT, DEFINE, DELAY, DROP_QUEUE, DURABLE, ENQUEUE, EXTRA, PURGE, RETAIN, SETTLE, TRIM, TTL,
-    extra,
+    APPEND, COUNT, DEFINE, DELAY, DROP_QUEUE, DURABLE, ENQUEUE, EXTRA, LEASE, PAGE, PURGE, QUEUE, RETAIN,
+    SETTLE, SHARD, TRIM, TTL, extra, state,
 };
 use bytes::Bytes;
 use model::ids::QueueId;
@@ -69,6 +69,10 @@ pub(crate) fn decode(kind: u8, payload: &[u8], codecs: Lookup<'_>) -> Result<Rec
             key: reader.name()?,
             value: if reader.flag()? { Some(reader.bytes()?) } else { None },
         },
+        PAGE => state::page_record(reader)?,
+        LEASE => state::lease(reader)?,
+        QUEUE => Record::Queue(Box::new(state::queue(reader)?)),
+        SHARD => Record::Shard(Box::new(state::shard(reader)?)),
         other => return Err(DecodeError::UnknownKind(other)),
     };
     reader.end()?;

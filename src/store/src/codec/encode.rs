@@ -2,8 +2,8 @@
 
 use super::primitives::{VARINT_BYTES_MAX, bytes_max, put_bytes, put_u64, put_varint};
 use super::{
-    APPEND, COUNT, DEFINE, DELAY, DROP_QUEUE, DURABLE, ENQUEUE, EXTRA, PURGE, RETAIN, SETTLE, TRIM, TTL,
-    extra,
+    APPEND, COUNT, DEFINE, DELAY, DROP_QUEUE, DURABLE, ENQUEUE, EXTRA, LEASE, PAGE, PURGE, QUEUE, RETAIN,
+    SETTLE, SHARD, TRIM, TTL, extra, state,
 };
 use crate::format::frame_bytes;
 use crate::group::Group;
@@ -68,6 +68,10 @@ pub(crate) fn encode(record: &Record, group: &mut Group) {
             head.push(u8::from(value.is_some()));
             value.iter().for_each(|value| put_bytes(head, value));
         }
+        Record::Page { queue, shard, page } => state::put_page_record(head, *queue, *shard, page),
+        Record::Lease { queue, until_ms, taken } => state::put_lease(head, *queue, *until_ms, taken),
+        Record::Queue(queue) => state::put_queue(head, queue),
+        Record::Shard(shard) => state::put_shard(head, shard),
     }
     group.end_frame();
 }
@@ -83,6 +87,10 @@ fn kind(record: &Record) -> u8 {
         Record::Trim { .. } => TRIM,
         Record::Retain { .. } => RETAIN,
         Record::Define { .. } => DEFINE,
+        Record::Page { .. } => PAGE,
+        Record::Lease { .. } => LEASE,
+        Record::Queue(_) => QUEUE,
+        Record::Shard(_) => SHARD,
     }
 }
 
@@ -149,6 +157,10 @@ pub(crate) fn frame_bytes_max(record: &Record) -> usize {
             let value = value.as_ref().map_or(0, |value| bytes_max(value.len()));
             bytes_max(kind.len()) + bytes_max(key.len()) + 1 + value
         }
+        Record::Page { .. } => 8 + VARINT_BYTES_MAX + state::PAGE_BYTES_MAX,
+        Record::Lease { taken, .. } => 8 + (2 + 2 * taken.len()) * VARINT_BYTES_MAX,
+        Record::Queue(queue) => state::queue_bytes_max(queue),
+        Record::Shard(shard) => 8 + 4 * VARINT_BYTES_MAX + shard.pages.len() * state::PAGE_BYTES_MAX,
     };
     frame_bytes(payload)
 }

@@ -12,6 +12,13 @@
 //!       8 trim       stream u64  shard v  first offset v
 //!       9 retain     vhost s  topic s  0 | 1 message
 //!      10 define     kind s  key s  0 | 1 value s
+//!      11 page      queue u64  shard v  page
+//!      12 lease     queue u64  until v  {seq v, deliveries v}*
+//!      13 queue     queue u64  next v  spans  {seq v, failures v}*  {page, spans}*  {seq v, until v, deliveries v}*
+//!                   {group s, id s, until v}*         (in snapshots only)
+//!      14 shard     stream u64  shard v  first v  next v  {page}*             (in snapshots only)
+//! page    number v  file bytes v  first v  count v  body bytes v  cost bytes v  first time v  last time v
+//! spans   {first v, last v}*
 //! message flags u8 (1 durable, 2 ttl, 4 delay, 8 extra)  priority u8  published v  [ttl v]  [delay v]
 //!         exchange s  routing key s  codec tag s  properties s  [extra]  body: all that follows
 //! extra   flags u8 (1 group, 2 dedup, 4 message id, 8 hash, 16 first death, 32 trace, 64 sender)
@@ -24,6 +31,7 @@ mod decode;
 mod encode;
 mod extra;
 mod primitives;
+mod state;
 
 pub(crate) use decode::{DecodeError, decode};
 pub(crate) use encode::{encode, frame_bytes_max};
@@ -37,6 +45,10 @@ pub(crate) const APPEND: u8 = 7;
 pub(crate) const TRIM: u8 = 8;
 pub(crate) const RETAIN: u8 = 9;
 pub(crate) const DEFINE: u8 = 10;
+pub(crate) const PAGE: u8 = 11;
+pub(crate) const LEASE: u8 = 12;
+pub(crate) const QUEUE: u8 = 13;
+pub(crate) const SHARD: u8 = 14;
 
 const DURABLE: u8 = 1;
 const TTL: u8 = 2;
@@ -55,6 +67,10 @@ pub(crate) fn kind_name(kind: u8) -> &'static str {
         TRIM => "trim",
         RETAIN => "retain",
         DEFINE => "define",
+        PAGE => "page",
+        LEASE => "lease",
+        QUEUE => "queue",
+        SHARD => "shard",
         _ => "unknown",
     }
 }
