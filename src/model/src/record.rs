@@ -167,6 +167,8 @@ pub struct ShardState {
     pub first: u64,
     /// Offset that the next record gets.
     pub next: u64,
+    /// Records whose content is in the log, ascending. One run, but in a log that was repaired.
+    pub live: Vec<Span>,
     /// Its pages, ascending.
     pub pages: Vec<Page>,
 }

@@ -160,7 +160,10 @@ pub(crate) fn frame_bytes_max(record: &Record) -> usize {
         Record::Page { .. } => 8 + VARINT_BYTES_MAX + state::PAGE_BYTES_MAX,
         Record::Lease { taken, .. } => 8 + (2 + 2 * taken.len()) * VARINT_BYTES_MAX,
         Record::Queue(queue) => state::queue_bytes_max(queue),
-        Record::Shard(shard) => 8 + 4 * VARINT_BYTES_MAX + shard.pages.len() * state::PAGE_BYTES_MAX,
+        Record::Shard(shard) => {
+            let numbers = 5 + 2 * shard.live.len();
+            8 + numbers * VARINT_BYTES_MAX + shard.pages.len() * state::PAGE_BYTES_MAX
+        }
     };
     frame_bytes(payload)
 }

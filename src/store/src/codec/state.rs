@@ -119,7 +119,9 @@ pub(super) fn queue(reader: &mut Reader<'_>) -> Result<QueueState, DecodeError> 
 
 pub(super) fn put_shard(out: &mut Vec<u8>, state: &ShardState) {
     put_u64(out, state.stream.0);
-    put_varints(out, &[state.shard.into(), state.first, state.next, state.pages.len() as u64]);
+    put_varints(out, &[state.shard.into(), state.first, state.next]);
+    put_spans(out, &state.live);
+    put_varint(out, state.pages.len() as u64);
     state.pages.iter().for_each(|page| put_page(out, page));
 }
 
@@ -129,6 +131,7 @@ pub(super) fn shard(reader: &mut Reader<'_>) -> Result<ShardState, DecodeError> 
         shard: reader.varint_u32()?,
         first: reader.varint()?,
         next: reader.varint()?,
+        live: spans(reader)?,
         pages: (0..reader.count(8)?).map(|_| page(reader)).collect::<Result<_, _>>()?,
     })
 }
