@@ -56,6 +56,7 @@ settings! {
     "aws.account" "aws-account" "000000000000" "account of vhost /";
     "amqp.product" "amqp-product" "Waystation" "product name told to AMQP clients";
     "mqtt.anonymous" "mqtt-anonymous" "loopback" "MQTT without a user name: loopback, yes or no";
+    "mqtt.sys_interval" "mqtt-sys-interval" "10" "seconds between updates of $SYS; 0 is off";
     "log.level" "log-level" "info" "error, warn, info, debug or trace";
 }
 
@@ -90,6 +91,8 @@ pub struct Config {
     pub amqp_product: String,
     /// Who may use MQTT without a name.
     pub mqtt_anonymous: Anonymous,
+    /// Seconds between updates of `$SYS`; 0 for none.
+    pub mqtt_sys_interval_s: u64,
     /// Users besides the built-in guest, or instead of it when any is configured.
     pub users: Vec<User>,
     /// Virtual hosts that exist.
@@ -271,6 +274,7 @@ impl Raw {
             aws_account: self.account()?,
             amqp_product: self.text("amqp.product").to_owned(),
             mqtt_anonymous: self.anonymous()?,
+            mqtt_sys_interval_s: self.number_in("mqtt.sys_interval", 0..=86_400)?,
             log_level: self.text("log.level").parse().map_err(|_| {
                 format!("log.level: '{}' is none of error, warn, info, debug, trace", self.text("log.level"))
             })?,

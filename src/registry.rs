@@ -2,6 +2,7 @@
 
 use crate::aws::{AwsDoor, SubscriptionFilter, serve_connection};
 use crate::config::{Config, Protocol};
+use crate::runtime::sys_topics::Holdings;
 use amqp091::{Amqp091Session, AmqpConfig};
 use aws_protocol::arn::Home;
 use aws_protocol::behaviour::{BUS_KIND, SNS_KIND, arguments};
@@ -10,11 +11,11 @@ use model::{
     Millis, Name,
     behaviour::{Behaviour, BehaviourFactory, Predicate},
     error::{BrokerError, ErrorKind},
-    message::PropertyCodec,
+    message::{Message, PropertyCodec},
     session::{Session, SessionSeed},
     value::Table,
 };
-use mqtt::{MqttConfig, MqttSession};
+use mqtt::{MqttConfig, MqttSession, SysReport, Totals};
 use std::sync::Arc;
 use stomp::{StompConfig, StompSession};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -72,6 +73,30 @@ impl Protocols {
             Protocol::Stomp => Box::new(StompSession::new(self.stomp.clone(), seed, now)),
             Protocol::Aws => return None,
         })
+    }
+
+    /// The virtual host of `$SYS`, and what words its messages.
+    pub(crate) fn sys_report(
+        &self,
+        now: Millis,
+    ) -> (Name, impl FnMut(&Holdings, Millis) -> Vec<Arc<Message>> + Send + use<>) {
+        let version = format!("waystation version {}", env!("CARGO_PKG_VERSION"));
+        let mut report = SysReport::new(self.mqtt.clone(), version, now);
+        let words = move |holdings: &Holdings, now: Millis| {
+            let Holdings { census, retained, queued, queued_bytes, dropped } = *holdings;
+            let totals = Totals {
+                sessions: census.sessions,
+                expired: census.expired,
+                subscriptions: census.subscriptions,
+                shared_subscriptions: census.shared_subscriptions,
+                retained,
+                stored: queued + retained,
+                stored_bytes: queued_bytes,
+                dropped,
+            };
+            report.changes(&totals, now)
+        };
+        (self.mqtt.vhost.clone(), words)
     }
 
     /// Serves an HTTP connection of the AWS door.

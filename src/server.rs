@@ -12,6 +12,7 @@ use crate::runtime::caller::Caller;
 use crate::runtime::mailbox::{Mail, Mailbox};
 use crate::runtime::recovery::{Recovered, recover};
 use crate::runtime::shared::{Shared, TOPOLOGY_CONNECTION};
+use crate::runtime::sys_topics;
 use crate::runtime::topology_task::{TopologyRequest, TopologyTask, Wish};
 use crate::runtime::{cleaning::Cleaning, worker_task::WorkerTask};
 use engine::worker::command::Asker;
@@ -88,6 +89,12 @@ impl Server {
             doors: bound.iter().map(|bound| (bound.door.clone(), bound.address)).collect(),
             announcement,
         };
+        if config.mqtt_sys_interval_s > 0 {
+            let (vhost, report) = reception.protocols.sys_report(server.shared.now());
+            let interval = Duration::from_secs(config.mqtt_sys_interval_s);
+            let (shared, shutdown) = (server.shared.clone(), server.shutdown.clone());
+            server.connections.spawn(sys_topics::run(shared, vhost, interval, report, shutdown));
+        }
         for bound in bound {
             server.connections.spawn(reception.clone().accept(bound));
         }

@@ -9,5 +9,6 @@ pub(crate) mod recovery;
 mod session_ops;
 pub(crate) mod sessions;
 pub(crate) mod shared;
+pub(crate) mod sys_topics;
 pub(crate) mod topology_task;
 pub(crate) mod worker_task;

@@ -3,6 +3,7 @@
 //! Owns: the table of sessions and its records. Refuses: routing, queues and timers themselves; it answers what is
 //! to be done and the topology task does it.
 
+use super::sys_topics::Census;
 use crate::net::outbox::{Outbox, SubscriberSlot};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -81,6 +82,8 @@ pub(crate) struct Sessions {
     entries: FxHashMap<SessionKey, Entry>,
     holders: FxHashMap<ConnectionId, SessionKey>,
     wake_at: Option<Millis>,
+    /// Sessions that ended because their time was over.
+    expired: u64,
 }
 
 /// Name of a session's queue.
@@ -185,9 +188,23 @@ impl Sessions {
     }
 
     /// Sessions whose time is over.
-    pub(crate) fn ended(&self, now: Millis) -> Vec<SessionKey> {
+    pub(crate) fn ended(&mut self, now: Millis) -> Vec<SessionKey> {
         let over = self.entries.iter().filter(|(_, entry)| entry.ends_at.is_some_and(|end| end <= now));
-        over.map(|(key, _)| key.clone()).collect()
+        let ended: Vec<SessionKey> = over.map(|(key, _)| key.clone()).collect();
+        self.expired += ended.len() as u64;
+        ended
+    }
+
+    /// How many there are, and what they are subscribed to.
+    pub(crate) fn census(&self) -> Census {
+        let mut census =
+            Census { sessions: self.entries.len() as u64, expired: self.expired, ..Census::default() };
+        for entry in self.entries.values() {
+            census.subscriptions += entry.subscriptions.len() as u64;
+            let shared = entry.subscriptions.iter().filter(|subscription| subscription.share.is_some());
+            census.shared_subscriptions += shared.count() as u64;
+        }
+        census
     }
 
     /// Takes in a record of the log.

@@ -5,10 +5,11 @@ use super::topology_task::TopologyRequest;
 use crate::auth::Users;
 use crate::net::outbox::Outbox;
 use engine::topology::Topology;
+use engine::worker::WorkerStats;
 use model::{Millis, ids::ConnectionId, ids::WorkerId};
 use rustc_hash::FxHashMap;
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -45,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) logs: Vec<Arc<LocalLog>>,
     /// Open client connections.
     pub(crate) connections: AtomicUsize,
+    worker_stats: Vec<Mutex<WorkerStats>>,
+    /// Direct deliveries dropped by connections that are gone.
+    dropped: AtomicU64,
     memory_low: AtomicBool,
     alarm: AtomicBool,
     registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
@@ -74,6 +78,8 @@ impl Shared {
         let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as Millis);
         Self {
             held_bytes: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
+            worker_stats: mailboxes.iter().map(|_| Mutex::default()).collect(),
+            dropped: AtomicU64::new(0),
             mailboxes,
             topology,
             definitions,
@@ -109,7 +115,29 @@ impl Shared {
 
     /// Forgets a connection.
     pub(crate) fn leave(&self, id: ConnectionId) {
-        self.registry.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let left = self.registry.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(dropped) = left.map(|outbox| outbox.dropped()).filter(|dropped| *dropped > 0) {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+
+    /// Direct deliveries dropped so far because a connection did not keep up.
+    pub(crate) fn dropped(&self) -> u64 {
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        let open: u64 = registry.values().map(|outbox| outbox.dropped()).sum();
+        open + self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// A worker's totals changed.
+    pub(crate) fn note_stats(&self, worker: WorkerId, stats: WorkerStats) {
+        if let Some(known) = self.worker_stats.get(usize::from(worker.0)) {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        }
+    }
+
+    /// Each worker's totals, as of a moment ago.
+    pub(crate) fn worker_stats(&self) -> Vec<WorkerStats> {
+        self.worker_stats.iter().map(|stats| *stats.lock().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
     /// A connection's outbox while it is there.

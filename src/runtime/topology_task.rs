@@ -6,6 +6,7 @@
 use super::dispatcher::Dispatcher;
 use super::sessions::Sessions;
 use super::shared::{Shared, TOPOLOGY_CONNECTION};
+use super::sys_topics::Census;
 use crate::net::outbox::{Event, Outbox};
 use bytes::Bytes;
 use engine::topology::{Change, Definitions, Topology};
@@ -20,7 +21,7 @@ use model::{
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests handled before the topology is published once for all of them.
 const REQUESTS_PER_TURN: usize = 256;
@@ -45,6 +46,8 @@ pub(crate) enum Wish {
     QueueEnded(QueueId),
     /// Write every definition anew, then call this once all are durable.
     RewriteDefinitions(Box<dyn FnOnce() + Send>),
+    /// Count the sessions and what they are subscribed to.
+    Census(oneshot::Sender<Census>),
     /// Stop once everything before is done.
     Stop,
 }
@@ -240,6 +243,10 @@ impl TopologyTask {
             }
             Wish::QueueEnded(queue) => self.definitions.queue_ended(queue),
             Wish::RewriteDefinitions(call) => self.rewrite(call),
+            Wish::Census(asker) => {
+                // Who asked may be gone.
+                let _ = asker.send(self.sessions.census());
+            }
             Wish::Stop => {}
         }
     }

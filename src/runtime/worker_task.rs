@@ -208,9 +208,11 @@ impl WorkerTask {
 
     /// Looks at totals, which costs a step per queue, and at what follows from them.
     fn measure(&mut self) {
+        let stats = self.worker.stats();
         if let Some(held) = self.shared.held_bytes.get(usize::from(self.id.0)) {
-            held.store(self.worker.stats().bytes, Ordering::Relaxed);
+            held.store(stats.bytes, Ordering::Relaxed);
         }
+        self.shared.note_stats(self.id, stats);
         self.shared.tell_alarm();
         self.cleaning.consider(&self.worker);
     }

@@ -1,6 +1,8 @@
 //! What an operator may set about the MQTT door. The defaults are what a mosquitto 2.1 user's clients have seen.
 
+use crate::statistics::Counters;
 use model::Name;
+use std::sync::Arc;
 
 /// Settings of the MQTT door, shared by all its sessions.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct MqttConfig {
     /// Swap `.` and `/` (and `*` and `+`) without escaping, as RabbitMQ does. Names that contain the other side's
     /// separator are then mangled.
     pub plain_swap: bool,
+    /// What all sessions did.
+    pub counters: Arc<Counters>,
 }
 
 impl Default for MqttConfig {
@@ -55,6 +59,7 @@ impl Default for MqttConfig {
             keep_alive_max_s: None,
             session_expiry_max_ms: u64::MAX,
             plain_swap: false,
+            counters: Arc::default(),
         }
     }
 }

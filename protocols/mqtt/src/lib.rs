@@ -9,8 +9,12 @@ mod config;
 mod convert;
 mod errors;
 mod session;
+mod statistics;
+mod sys;
 mod topic;
 
 pub use config::MqttConfig;
 pub use convert::{MQTT, MqttProperties};
 pub use session::MqttSession;
+pub use statistics::Counters;
+pub use sys::{SysReport, Totals};

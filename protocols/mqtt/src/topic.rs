@@ -171,6 +171,10 @@ pub(crate) fn address(topic: &str, config: &MqttConfig) -> Result<Address, u8> {
             let key = to_key(rest, config.plain_swap);
             return Ok(Address { exchange: named(exchange)?, key, place: Place::Exchange });
         }
+        // Only the broker speaks there; mosquitto refuses it too.
+        if special == "SYS" || special.starts_with("SYS/") {
+            return Err(reason::NOT_AUTHORIZED);
+        }
     }
     let key = to_key(topic, config.plain_swap);
     Ok(Address { exchange: config.exchange.clone(), key, place: Place::Exchange })
@@ -277,6 +281,8 @@ mod tests {
         assert_eq!(at("$topic/x"), Ok(("x".into(), "".into(), Place::Exchange)));
         assert_eq!(at("$stream/s"), Ok(("".into(), "s".into(), Place::Stream)));
         assert_eq!(at("$queue/"), Err(0x90));
+        assert_eq!((at("$SYS/broker/uptime"), at("$SYS")), (Err(0x87), Err(0x87)));
+        assert!(at("$SYSTEM/x").is_ok());
         let from = |filter: &str| source(filter, false, &config).map_err(|refusal| refusal.reason);
         let shared = Source::Topic { filter: "a.*".into(), share: Some("g".into()) };
         assert_eq!(from("$share/g/a/+"), Ok(Ok(shared)));

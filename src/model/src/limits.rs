@@ -11,6 +11,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const TOPIC_BYTES_MAX: usize = 65_535;
 /// Most words (levels) in a routing key or topic; mosquitto's cap.
 pub const TOPIC_LEVELS_MAX: usize = 200;
+/// Retained topics that begin so are the broker's own figures: in memory only, and never in the log.
+pub const OWN_TOPICS: &str = "$SYS.";
 /// Most entries in one header table.
 pub const TABLE_ENTRIES_MAX: usize = 1024;
 /// Deepest nesting of tables and arrays.

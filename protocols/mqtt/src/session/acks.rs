@@ -73,8 +73,10 @@ impl Acks {
         self.owed.iter().filter(|owed| owed.release).map(|owed| owed.packet_id)
     }
 
-    /// Writes what is due, and puts the identifiers that PUBCOMP went out for in `completed`.
-    pub(crate) fn flush(&mut self, out: &mut BytesMut, version: Version, completed: &mut Vec<u16>) {
+    /// Writes what is due, and puts the identifiers that PUBCOMP went out for in `completed`. Gives the number of
+    /// packets written.
+    pub(crate) fn flush(&mut self, out: &mut BytesMut, version: Version, completed: &mut Vec<u16>) -> u32 {
+        let mut sent = 0;
         while let Some(owed) = self.owed.front().copied().filter(|owed| owed.done) {
             self.owed.pop_front();
             self.first += 1;
@@ -82,10 +84,13 @@ impl Acks {
                 let code = if is_final(owed.code) { reason::SUCCESS } else { PUBCOMP_FAILED };
                 acks::put(out, first::PUBCOMP, version, owed.packet_id, code);
                 completed.push(owed.packet_id);
+                sent += 1;
             } else if version == Version::V5 || is_final(owed.code) {
                 acks::put(out, first::PUBACK, version, owed.packet_id, owed.code);
+                sent += 1;
             }
         }
+        sent
     }
 }
 

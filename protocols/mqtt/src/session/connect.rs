@@ -58,6 +58,7 @@ fn expiry_s(ms: u64) -> u32 {
 
 impl MqttSession {
     pub(super) fn on_connect(&mut self, body: &[u8], turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        self.tally.connects += 1;
         let rejected = match connect::decode(body) {
             Ok(connect) => match self.enter(&connect, turn) {
                 Ok(()) => return Ok(()),
@@ -71,6 +72,7 @@ impl MqttSession {
 
     fn reject(&mut self, rejected: Rejected, turn: &mut Turn<'_>) {
         connect::put_rejected(&mut turn.out.wire.tail, rejected);
+        self.tally.messages_sent += u32::from(!matches!(rejected, Rejected::Close(_)));
         let (Rejected::Close(why) | Rejected::Old(_, why) | Rejected::Reason(_, why)) = rejected;
         self.will = None;
         self.end(Name::from_static(why), turn.out);
@@ -221,12 +223,14 @@ impl MqttSession {
             receive_max: self.config.receive_max,
         };
         connect::put_welcome(&mut turn.out.wire.tail, self.version, welcome);
+        self.tally.messages_sent += 1;
+        self.tally.entered += 1;
     }
 
     fn resume(&mut self, state: State, subscriptions: Vec<Subscription>, turn: &mut Turn<'_>) {
         self.outgoing.inflight.resume(state.last_id, &state.outgoing);
         for id in self.outgoing.inflight.released() {
-            acks::put(&mut turn.out.wire.tail, first::PUBREL, self.version, id, reason::SUCCESS);
+            self.say(first::PUBREL, id, reason::SUCCESS, turn);
         }
         for subscription in subscriptions {
             self.rejoin(subscription, turn);
@@ -299,6 +303,7 @@ impl MqttSession {
         if !std::mem::take(&mut self.opened) {
             return;
         }
+        self.tally.left += 1;
         if let Some(busy) = self.busy.take()
             && let Busy::Publish(ready) = *busy
         {

@@ -13,12 +13,13 @@ use super::{
 use crate::{
     codec::{
         Version,
-        acks::{self, Ack, first},
+        acks::{Ack, first},
         fixed::kind,
         publish::{Outgoing, TopicText},
     },
     convert::{self, Origin},
     errors::{Refusal, reason},
+    statistics::size,
     topic,
 };
 use bytes::BytesMut;
@@ -144,7 +145,7 @@ impl MqttSession {
             waiting.qos = qos;
         }
         for id in skipped {
-            acks::put(&mut turn.out.wire.tail, first::PUBREL, self.version, id, reason::SUCCESS);
+            self.say(first::PUBREL, id, reason::SUCCESS, turn);
         }
     }
 
@@ -272,6 +273,9 @@ impl MqttSession {
             }
         }
         packet.put(&mut turn.out.wire, &message.body);
+        self.tally.messages_sent += 1;
+        self.tally.publishes_sent += 1;
+        self.tally.publish_bytes_sent += size(message.body.len());
         if let Some(alias) = new_alias {
             outgoing.aliases.insert(message.routing_key.clone(), alias);
         }
@@ -304,8 +308,7 @@ impl MqttSession {
             Answer::Nothing => {}
             Answer::Settle(held) => settle(held, outcome, turn),
             Answer::Release => {
-                let tail = &mut turn.out.wire.tail;
-                acks::put(tail, first::PUBREL, self.version, ack.packet_id, reason::SUCCESS);
+                self.say(first::PUBREL, ack.packet_id, reason::SUCCESS, turn);
             }
         }
         self.drain(turn);

@@ -26,6 +26,7 @@ use crate::{
     },
     config::MqttConfig,
     errors::{Refusal, reason},
+    statistics::{Tally, size},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use model::{
@@ -112,6 +113,7 @@ pub struct MqttSession {
     consuming: bool,
     /// The lease limit of [`OTHERS_GROUP`] is set.
     grouped: bool,
+    tally: Tally,
 }
 
 impl MqttSession {
@@ -139,6 +141,7 @@ impl MqttSession {
             opened: false,
             consuming: false,
             grouped: false,
+            tally: Tally::default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl MqttSession {
     /// Time runs from the first call on.
     fn begin(&mut self, now: Millis) {
         if self.started == 0 {
+            self.tally.sockets += 1;
             self.started = now.max(1);
             self.last_heard = now;
         }
@@ -168,9 +172,21 @@ impl MqttSession {
     /// Ends the connection, telling a 5.0 client that is in why.
     fn refuse(&mut self, refusal: Refusal, out: &mut Output) {
         if let (Phase::Running, Some(reason)) = (&self.phase, refusal.reason) {
-            codec::acks::put_disconnect(&mut out.wire.tail, self.version, reason);
+            self.say_disconnect(reason, out);
         }
         self.end(Name::from_static(refusal.why), out);
+    }
+
+    /// DISCONNECT, which only 5.0 servers may send.
+    fn say_disconnect(&mut self, reason: u8, out: &mut Output) {
+        self.tally.messages_sent += u32::from(self.version == Version::V5);
+        codec::acks::put_disconnect(&mut out.wire.tail, self.version, reason);
+    }
+
+    /// Adds up what one call of the driver did; `before` is what it found unwritten.
+    fn count(&mut self, before: usize, out: &Output) {
+        self.tally.bytes_sent += size(out.wire.len().saturating_sub(before));
+        self.config.counters.add(&mut self.tally);
     }
 
     /// Takes one packet from `input`. False when there is none, or none may be taken now.
@@ -187,6 +203,8 @@ impl MqttSession {
                 return false;
             }
         };
+        self.tally.messages_received += 1;
+        self.tally.bytes_received += size(fixed.packet_len);
         let outcome = if fixed.kind == kind::PUBLISH && fixed.packet_len >= COPY_OUT_BELOW_BYTES {
             let frame = input.split_to(fixed.packet_len).freeze();
             self.packet(fixed, frame.get(fixed.header_len..).unwrap_or_default(), Some(&frame), turn)
@@ -227,6 +245,7 @@ impl MqttSession {
             kind::UNSUBSCRIBE => self.on_unsubscribe(body, turn),
             kind::PINGREQ if body.is_empty() => {
                 turn.out.wire.put(&[0xd0, 0]);
+                self.tally.messages_sent += 1;
                 Ok(())
             }
             kind::PINGREQ => Err(Refusal::malformed("PINGREQ with a body")),
@@ -280,11 +299,13 @@ impl Session for MqttSession {
     fn receive(&mut self, input: &mut BytesMut, now: Millis, broker: &mut dyn Broker, out: &mut Output) {
         self.begin(now);
         self.last_heard = now;
+        let before = out.wire.len();
         let mut turn = Turn { now, broker, out };
         while self.step(input, &mut turn) {}
         if self.has_ended() {
             input.clear();
         }
+        self.count(before, out);
     }
 
     fn reply(
@@ -298,7 +319,9 @@ impl Session for MqttSession {
         // Time that the client spent waiting for us does not count as its silence.
         self.last_heard = now;
         if let (Some(pending), false) = (self.requests.remove(&request.0), self.has_ended()) {
+            let before = out.wire.len();
             self.on_reply(pending, reply, &mut Turn { now, broker, out });
+            self.count(before, out);
         }
     }
 
@@ -309,6 +332,7 @@ impl Session for MqttSession {
         broker: &mut dyn Broker,
         out: &mut Output,
     ) {
+        let before = out.wire.len();
         let mut turn = Turn { now, broker, out };
         for delivery in deliveries.drain(..) {
             // After the end the broker takes all leases back by itself.
@@ -316,12 +340,15 @@ impl Session for MqttSession {
                 self.on_delivery(delivery, &mut turn);
             }
         }
+        self.count(before, out);
     }
 
     fn confirm(&mut self, confirms: &[Confirm], now: Millis, broker: &mut dyn Broker, out: &mut Output) {
         if matches!(self.phase, Phase::Running) {
+            let before = out.wire.len();
             self.incoming.acks.confirm(confirms);
             self.acknowledge(&mut Turn { now, broker, out });
+            self.count(before, out);
         }
     }
 
@@ -329,14 +356,14 @@ impl Session for MqttSession {
         if self.has_ended() {
             return;
         }
+        let before = out.wire.len();
         match signal {
             Signal::TakenOver => {
                 self.refuse(Refusal::new(reason::SESSION_TAKEN_OVER, "session taken over"), out);
             }
             Signal::Shutdown(why) => {
                 if let Phase::Running = self.phase {
-                    let code = reason::SERVER_SHUTTING_DOWN;
-                    codec::acks::put_disconnect(&mut out.wire.tail, self.version, code);
+                    self.say_disconnect(reason::SERVER_SHUTTING_DOWN, out);
                 }
                 self.end(why, out);
             }
@@ -349,11 +376,14 @@ impl Session for MqttSession {
             // MQTT has no word for it; the driver stops reading by itself.
             Signal::Blocked(_) | Signal::Unblocked => {}
         }
+        self.count(before, out);
     }
 
     fn tick(&mut self, now: Millis, _broker: &mut dyn Broker, out: &mut Output) {
         self.begin(now);
+        let before = out.wire.len();
         self.on_timeout(now, out);
+        self.count(before, out);
     }
 
     fn next_tick(&self) -> Option<Millis> {
@@ -364,5 +394,6 @@ impl Session for MqttSession {
         self.phase = Phase::Ended;
         self.requests.clear();
         self.leave(now, broker);
+        self.config.counters.add(&mut self.tally);
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     },
     convert::{self, MQTT},
     errors::{Refusal, publish_code, reason},
+    statistics::size,
     topic::{self, Address, Place},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -149,6 +150,8 @@ impl MqttSession {
         turn: &mut Turn<'_>,
     ) -> Result<(), Refusal> {
         let publish = publish::decode(flags, body, self.version)?;
+        self.tally.publishes_received += 1;
+        self.tally.publish_bytes_received += size(publish.payload.len());
         let address = match self.address(&publish)? {
             Ok(_) if publish.utf8 && std::str::from_utf8(publish.payload).is_err() => {
                 return self.decline(&publish, reason::PAYLOAD_FORMAT_INVALID, turn);
@@ -236,7 +239,7 @@ impl MqttSession {
                 let token = self.owe(publish.packet_id, false)?;
                 self.decide(token, code, true, turn);
             }
-            _ => acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, publish.packet_id, code),
+            _ => self.say(first::PUBREC, publish.packet_id, code, turn),
         }
         Ok(())
     }
@@ -250,7 +253,7 @@ impl MqttSession {
             let value = Some(kept::message(&ready));
             self.request(Op::Keep { slot: id, value }, Pending::Kept(id), turn);
         } else {
-            acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, id, reason::SUCCESS);
+            self.say(first::PUBREC, id, reason::SUCCESS, turn);
         }
         self.incoming.hold(id, ready);
         Ok(())
@@ -262,7 +265,13 @@ impl MqttSession {
             Reply::Failed(error) => publish_code(error),
             _ => reason::SUCCESS,
         };
-        acks::put(&mut turn.out.wire.tail, first::PUBREC, self.version, packet_id, code);
+        self.say(first::PUBREC, packet_id, code, turn);
+    }
+
+    /// Sends one of the four acknowledgements.
+    pub(super) fn say(&mut self, first: u8, packet_id: u16, code: u8, turn: &mut Turn<'_>) {
+        self.tally.messages_sent += 1;
+        acks::put(&mut turn.out.wire.tail, first, self.version, packet_id, code);
     }
 
     pub(super) fn on_pubrel(&mut self, packet_id: u16, turn: &mut Turn<'_>) -> Result<(), Refusal> {
@@ -277,7 +286,8 @@ impl MqttSession {
     /// Writes the acknowledgements that are due. What was released is kept no longer.
     pub(super) fn acknowledge(&mut self, turn: &mut Turn<'_>) {
         let mut completed = Vec::new();
-        self.incoming.acks.flush(&mut turn.out.wire.tail, self.version, &mut completed);
+        let sent = self.incoming.acks.flush(&mut turn.out.wire.tail, self.version, &mut completed);
+        self.tally.messages_sent += sent;
         if self.session_expiry_ms > 0 {
             for slot in completed {
                 self.request(Op::Keep { slot, value: None }, Pending::Extra, turn);

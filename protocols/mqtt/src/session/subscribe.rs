@@ -264,6 +264,7 @@ impl MqttSession {
             return;
         }
         let Some(Busy::Subscriptions(progress)) = self.busy.take().map(|busy| *busy) else { return };
+        self.tally.messages_sent += 1;
         let tail = &mut turn.out.wire.tail;
         if progress.unsubscribe {
             return subscribe::put_unsuback(tail, self.version, progress.packet_id, &progress.codes);

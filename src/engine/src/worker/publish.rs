@@ -13,6 +13,7 @@ use model::{
     command::Reply,
     delivery::Confirm,
     ids::{ConfirmToken, ConnectionId},
+    limits,
     message::Message,
     record::{Record, Target},
 };
@@ -76,7 +77,9 @@ impl Worker {
                 Ok(())
             }
         };
-        if kept.is_ok() {
+        // What the broker says of itself it says again after a restart.
+        let own = topic.starts_with(limits::OWN_TOPICS);
+        if kept.is_ok() && !own {
             self.retained_epoch.get_or_insert(self.epoch);
             effects.records.push(Record::Retain { vhost, topic, message });
         }

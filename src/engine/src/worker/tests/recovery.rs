@@ -118,6 +118,17 @@ fn retained_messages_are_kept_found_and_recovered() {
 }
 
 #[test]
+fn the_brokers_own_figures_are_retained_in_memory_only() {
+    let mut rig = Rig::new();
+    let (vhost, topic) = (Name::from("/"), Name::from("$SYS.broker.uptime"));
+    let retain = WorkerCommand::Retain { vhost, topic, message: Some(message("1")), confirm: None };
+    assert!(rig.turn([retain]).records.is_empty());
+    let (vhost, filter) = (Name::from("/"), Name::from("$SYS.#"));
+    let reply = rig.ask(|asker| WorkerCommand::Retained { asker, vhost, filter });
+    assert!(matches!(reply, Reply::Subscribed { retained, .. } if retained.len() == 1));
+}
+
+#[test]
 fn definitions_go_to_the_log() {
     let mut rig = Rig::new();
     let asker = rig.asker(1);
