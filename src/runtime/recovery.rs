@@ -101,7 +101,7 @@ fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog
     let number = worker.id().0;
     let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
     let started = std::time::Instant::now();
-    let mut each = |lsn, record: Record| worker.replay(&record, lsn);
+    let mut each = |_, lsn, record: Record| worker.replay(&record, lsn);
     let dir = log_dir(config, number)?;
     let (log, recovery) = LocalLog::open(&dir, Arc::new(RealDisk), options, codecs(), &mut each)
         .map_err(|error| error.to_string())?;

@@ -49,7 +49,7 @@ fn measure(dir: &Path) -> Outcome {
     let options = LogOptions { first_segment_bytes: 64 * 1024 * 1024, ..LogOptions::default() };
     let log_dir = dir.join("log");
     let (log, _) =
-        LocalLog::open(&log_dir, Arc::new(RealDisk), options.clone(), codecs.clone(), &mut |_, _| {})?;
+        LocalLog::open(&log_dir, Arc::new(RealDisk), options.clone(), codecs.clone(), &mut |_, _, _| {})?;
     println!("append to confirm, 1 KiB, one outstanding: p50 {:?}", one_outstanding(&log)?);
     let mut appended = 2000;
     for (body_bytes, batch_records, batches) in
@@ -68,7 +68,7 @@ fn measure(dir: &Path) -> Outcome {
     drop(log);
     let (begin, mut replayed) = (Instant::now(), 0u64);
     let (_log, recovery) =
-        LocalLog::open(&log_dir, Arc::new(RealDisk), options, codecs, &mut |_, _| replayed += 1)?;
+        LocalLog::open(&log_dir, Arc::new(RealDisk), options, codecs, &mut |_, _, _| replayed += 1)?;
     println!(
         "start: {replayed} of {appended} records ({} MB) in {:?}",
         recovery.bytes / 1_000_000,

@@ -2,6 +2,7 @@
 
 use crate::codec;
 use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::error::is_full;
 use crate::format::{BATCH_FRAME_BYTES, BatchMark, HEADER_BYTES, SegmentHeader};
 use crate::group::Group;
 use crate::options::LogOptions;
@@ -16,10 +17,6 @@ use std::sync::atomic::Ordering;
 
 /// Length of a segment on a disk that has no room for a longer one.
 const SHORT_SEGMENT_BYTES: u64 = 256 * 1024;
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
 
 /// The writing end of a log.
 pub(crate) struct Committer {
@@ -41,6 +38,8 @@ pub(crate) struct Committer {
     pub(crate) records_end: u64,
     /// What the last batch frame vouches for.
     pub(crate) vouched: u64,
+    /// What the owner gave up; snapshots may hold it back.
+    pub(crate) unneeded: Lsn,
 }
 
 /// A commit that can not succeed.
@@ -118,6 +117,7 @@ impl Committer {
         let end = self.end();
         if has_records {
             self.records_end = end;
+            self.shared.end.store(end, Ordering::Relaxed);
         }
         if let Some(current) = self.shared.segments().back_mut() {
             current.end_lsn = Lsn(end);
@@ -179,9 +179,11 @@ impl Committer {
         Ok(())
     }
 
-    /// Gives up whole segments that end at or below `below`. That they are not needed is synced before the first
-    /// of them goes.
+    /// Gives up whole segments that end at or below `below`, as far as two snapshots make up for them, now or after
+    /// a later call. That they are not needed is synced before the first of them goes.
     pub(crate) fn trim(&mut self, below: Lsn) -> Result<(), CommitError> {
+        self.unneeded = self.unneeded.max(below);
+        let below = self.unneeded.min(self.shared.trim_limit());
         let current = self.header.no;
         let unneeded: Vec<SegmentInfo> = {
             let segments = self.shared.segments();

@@ -48,9 +48,26 @@ impl StoreError {
         move |source| StoreError::Io { doing, path: path.to_owned(), source }
     }
 
+    /// There was no room for it on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if is_full(source))
+    }
+
     pub(crate) fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: path.to_owned(), offset, what: what.into() }
     }
+}
+
+/// No room, of the disk or of a quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The data directory that a file is in: what the directory of its worker is in.
+fn data_dir(path: &Path) -> &Path {
+    let is_worker =
+        |dir: &&Path| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("worker-"));
+    path.ancestors().find(is_worker).and_then(Path::parent).or(path.parent()).unwrap_or(path)
 }
 
 impl fmt::Display for StoreError {
@@ -75,9 +92,10 @@ impl fmt::Display for StoreError {
             StoreError::Damaged { path, offset, what } => write!(
                 f,
                 "{} is damaged at byte {offset}: {what}. This had been stored safely before, so the broker does \
-                 not start without it. Restore the data directory from a copy; or give up what is in this file and \
-                 in those numbered after it by moving them away, and keep them",
-                path.display()
+                 not go on without it. Restore the data directory from a copy, or save what is left: waystation \
+                 repair {}",
+                path.display(),
+                data_dir(path).display()
             ),
             StoreError::NoSegment(no) => write!(f, "no sealed segment numbered {no}"),
         }

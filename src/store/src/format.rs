@@ -15,7 +15,7 @@
 //! 40 epoch u32           44 reserved u32
 //! 48 created u64, ms since the Unix epoch
 //! 56 length of the file u64
-//! 64 crc32c u32 of bytes 0..64
+//! 64 crc32c u32 of bytes 0..64; these 68 bytes stay as they are in later formats
 //!
 //! frame, begins at a multiple of 8, is filled up with zeroes to the next one
 //!  0 length u32 of the payload
@@ -103,13 +103,13 @@ impl SegmentHeader {
         if used.get(..8) != Some(MAGIC) {
             return Err(HeaderError::NotASegment);
         }
-        let format = u16_at(used, 8);
-        if format > FORMAT {
-            return Err(HeaderError::Newer(format));
-        }
         let (covered, crc) = used.split_at(HEADER_USED - 4);
         if crc_fast::crc32_iscsi(covered) != u32_at(crc, 0) {
             return Err(HeaderError::Checksum);
+        }
+        let format = u16_at(used, 8);
+        if format > FORMAT {
+            return Err(HeaderError::Newer(format));
         }
         Ok(Self {
             salt: u32_at(used, 12),
@@ -234,15 +234,15 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
@@ -278,10 +278,15 @@ mod tests {
             assert_eq!(SegmentHeader::decode(&block), Err(wrong), "byte {at}");
         };
         check(0, b'w', HeaderError::NotASegment);
-        check(8, 2, HeaderError::Newer(2));
+        check(8, 2, HeaderError::Checksum);
         check(12, 0, HeaderError::Checksum);
         check(67, 0x55, HeaderError::Checksum);
         assert_eq!(SegmentHeader::decode(b"WAYSTLOG"), Err(HeaderError::NotASegment));
+        let mut newer = header().encode();
+        newer[8] = 2;
+        let crc = crc_fast::crc32_iscsi(&newer[..64]);
+        newer[64..68].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&newer), Err(HeaderError::Newer(2)));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct SegmentReport {
 pub fn inspect(dir: &Path, disk: &dyn Disk) -> Result<Inspection, StoreError> {
     disk.list(dir).map_err(StoreError::io("list", dir))?;
     let mut counts = Counts::default();
-    let walked = walk(disk, dir, &mut counts);
+    let walked = walk(disk, dir, &mut counts, Lsn(0));
     let mut inspection = Inspection { segments: counts.0, ..Inspection::default() };
     match walked {
         Ok(walked) => inspection.torn = walked.and_then(|walked| walked.torn),

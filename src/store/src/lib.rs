@@ -14,10 +14,13 @@ mod group;
 mod inspect;
 mod log;
 mod options;
+mod pages;
 mod recovery;
 mod scan;
+mod sealed;
 mod segment;
 mod shared;
+mod snapshots;
 mod writer;
 
 #[cfg(test)]
@@ -27,5 +30,6 @@ pub use error::{AppendError, StoreError};
 pub use inspect::{Inspection, SegmentReport, inspect};
 pub use log::{Batch, LocalLog, WorkerLog, definitions};
 pub use options::{CodecLookup, LogOptions};
-pub use recovery::{Recovery, TornTail};
+pub use pages::Pages;
+pub use recovery::{Recovery, Stage, TornTail};
 pub use segment::SegmentInfo;

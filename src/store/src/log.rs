@@ -6,17 +6,18 @@ use crate::error::{AppendError, StoreError};
 use crate::format::{FIRST_LSN, HEADER_BYTES, SegmentHeader};
 use crate::group::Group;
 use crate::options::{CodecLookup, LogOptions};
-use crate::recovery::{self, OnlyDefinitions, Recovery, Replay, Walk};
+use crate::recovery::{self, OnlyDefinitions, Recovery, Replay, Stage, Walk};
 use crate::segment::{SegmentInfo, Spares, segment_name};
 use crate::shared::Shared;
+use crate::snapshots::{self, Found};
 use crate::writer::{LogWriter, OnFatal};
 use model::ids::Lsn;
 use model::record::Record;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Records that belong together, usually those of one turn of the worker.
 ///
@@ -49,18 +50,12 @@ impl fmt::Debug for Batch {
 /// What a worker needs of its log. Everything durable goes through [`WorkerLog::append`].
 ///
 /// # Cleaning
-/// The log is cleaned at its old end only, and the owner does it: it reads the oldest segment with
-/// [`WorkerLog::read_segment`], appends again what of it still lives, and calls [`WorkerLog::trim`] with that
-/// segment's `end_lsn`. Trims are carried out behind the appends that came before them, so nobody has to wait in
-/// between. This needs no index of what is dead:
-/// * an `Enqueue` lives exactly as long as the owner has its message (it looks up `(queue, seq)` in memory, and appends
-///   the targets that are left); likewise `Append` against the shard's first offset, `Retain` and `Define` against the
-///   present value, `Count` against the present count;
-/// * a record that ends something (`Settle`, `Purge`, `DropQueue`, `Trim`, `Retain` and `Define` without a value) is never
-///   older than what it ends. What that was stands before it, in this segment or in one that is gone, so in the
-///   oldest segment these records are always dead.
-///
-/// After a crash between append and trim the same `(queue, seq)` comes twice in a replay; the later one counts.
+/// What the records below an Lsn add up to is in snapshots, but for the content of messages. The log is cleaned at its
+/// old end only, and the owner does it: it reads the oldest segment with [`WorkerLog::read_segment`], appends again
+/// the `Enqueue` and `Append` records (or those of their targets and messages) that still live, and calls
+/// [`WorkerLog::trim`] with that segment's `end_lsn`. Trims are carried out behind the appends that came before them, so
+/// nobody has to wait in between. After a crash between append and trim the same `(queue, seq)` comes twice in a
+/// replay; the later one counts.
 pub trait WorkerLog: Send + Sync {
     /// Queues a batch and returns at once. The queue has no hard end: callers look at
     /// [`WorkerLog::backlog_bytes`] and slow down publishers.
@@ -86,8 +81,24 @@ pub trait WorkerLog: Send + Sync {
     /// Errors: damage, no such segment, the disk.
     fn read_segment(&self, no: u64, each: &mut dyn FnMut(Lsn, Record)) -> Result<(), StoreError>;
 
-    /// Gives up the segments that end at or below `below`, once everything appended before is durable.
+    /// Gives up the segments that end at or below `below`, once everything appended before is durable. Only those
+    /// below the older of two snapshots go; the others as soon as newer snapshots are there.
     fn trim(&self, below: Lsn);
+
+    /// Calls `then` on the writer thread with the Lsn behind everything appended before, once that is durable: what
+    /// is appended later lies there or behind. Must be short; dropped without being run when the log closes.
+    fn mark(&self, then: Box<dyn FnOnce(Lsn) + Send>);
+
+    /// Stores what the records below `at` (from [`WorkerLog::mark`]) add up to, without the content of messages, and
+    /// lets go of the oldest snapshot when there were two. Blocking, from any thread. Gives the length of its file.
+    /// Errors: the disk, also a full one ([`StoreError::is_full`]); then the snapshots before still count.
+    fn put_snapshot(&self, at: Lsn, records: &[Record]) -> Result<u64, StoreError>;
+
+    /// Where the newest snapshot was taken.
+    fn snapshot_at(&self) -> Option<Lsn>;
+
+    /// Behind the last record written; may lie before the newest snapshot's Lsn when nothing came since.
+    fn end(&self) -> Lsn;
 
     /// Writes what is queued, syncs it and ends. Appends are refused from now on.
     fn close(&self);
@@ -99,23 +110,26 @@ pub struct LocalLog {
     disk: Arc<dyn Disk>,
     codecs: CodecLookup,
     shared: Arc<Shared>,
+    log_id: u64,
+    /// Held while a snapshot is written.
+    putting: Mutex<()>,
     // Dropped in this order: the lock ends after the thread.
     writer: LogWriter,
     _lock: Box<dyn Send + Sync>,
 }
 
 impl LocalLog {
-    /// Opens the log in `dir`, making one where there is none; shows every record to `replay` in order; starts the
-    /// writer thread. When it fails, what `replay` was shown is not to be used.
+    /// Opens the log in `dir`, making one where there is none; shows the newest snapshot and then the log to `replay`, as
+    /// [`Stage`] says; starts the writer thread. When it fails, what `replay` was shown is not to be used.
     ///
-    /// Errors: another process has it ([`StoreError::Locked`]); damage to what had been synced; a newer format or a
-    /// protocol unknown to `codecs`; the disk.
+    /// Errors: another process has it ([`StoreError::Locked`]); damage to what had been synced, except to a snapshot
+    /// that another one makes up for; a newer format or a protocol unknown to `codecs`; the disk.
     pub fn open(
         dir: &Path,
         disk: Arc<dyn Disk>,
         options: LogOptions,
         codecs: CodecLookup,
-        replay: &mut dyn FnMut(Lsn, Record),
+        replay: &mut dyn FnMut(Stage, Lsn, Record),
     ) -> Result<(Self, Recovery), StoreError> {
         Self::open_with(dir, disk, options, codecs, replay, || std::process::abort())
     }
@@ -126,30 +140,32 @@ impl LocalLog {
         disk: Arc<dyn Disk>,
         options: LogOptions,
         codecs: CodecLookup,
-        replay: &mut dyn FnMut(Lsn, Record),
+        replay: &mut dyn FnMut(Stage, Lsn, Record),
         on_fatal: OnFatal,
     ) -> Result<(Self, Recovery), StoreError> {
         disk.create_dir(dir).map_err(StoreError::io("create", dir))?;
         let lock = take_lock(disk.as_ref(), &dir.join("lock"))?;
         let (committer, recovery) = open_committer(dir, disk.clone(), options, &codecs, replay)?;
-        let shared = committer.shared.clone();
+        let (shared, log_id) = (committer.shared.clone(), committer.header.log_id);
         let name = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let writer = LogWriter::start(committer, &format!("log-{name}"), on_fatal)
             .map_err(StoreError::io("start the writer thread of", dir))?;
-        let log = Self { dir: dir.to_owned(), disk, codecs, shared, writer, _lock: lock };
+        let putting = Mutex::default();
+        let log = Self { dir: dir.to_owned(), disk, codecs, shared, log_id, putting, writer, _lock: lock };
         Ok((log, recovery))
     }
 }
 
-fn take_lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Send + Sync>, StoreError> {
+pub(crate) fn take_lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn Send + Sync>, StoreError> {
     disk.lock(path).map_err(|error| match error {
         LockError::Held(holder) => StoreError::Locked { path: path.to_owned(), holder },
         LockError::Io(source) => StoreError::Io { doing: "lock", path: path.to_owned(), source },
     })
 }
 
-/// Shows the definitions in the log in `dir`, in order, and leaves it as it is; nothing when there is no log. For an
-/// owner that wants them before it opens the log, because a definition may stand behind what depends on it.
+/// Shows the definitions of the log in `dir`, those of its newest snapshot and then those that came behind it, and leaves
+/// the log as it is; nothing when there is none. For an owner that wants them before it opens the log, because a
+/// definition may stand behind what depends on it.
 /// Errors: as [`LocalLog::open`].
 pub fn definitions(
     dir: &Path,
@@ -159,8 +175,42 @@ pub fn definitions(
 ) -> Result<(), StoreError> {
     disk.create_dir(dir).map_err(StoreError::io("create", dir))?;
     let _lock = take_lock(disk, &dir.join("lock"))?;
-    let replay = Replay { codecs, each, records: 0 };
-    recovery::walk(disk, dir, &mut OnlyDefinitions(replay)).map(drop)
+    let found = find_snapshots(disk, dir, codecs, false)?;
+    let at = found.at();
+    for record in found.newest.into_iter().flat_map(|(_, records)| records) {
+        if matches!(record, Record::Define { .. }) {
+            each(at, record);
+        }
+    }
+    let each = &mut |_, lsn, record| each(lsn, record);
+    let replay = Replay { codecs, each, at, records: 0 };
+    recovery::walk(disk, dir, &mut OnlyDefinitions(replay), at).map(drop)
+}
+
+/// The snapshots of the log in `dir`. Errors: there is none to begin with, and the log does not reach back to its
+/// beginning; as [`snapshots::find`].
+fn find_snapshots(disk: &dyn Disk, dir: &Path, codecs: &CodecLookup, all: bool) -> Result<Found, StoreError> {
+    let Some((log_id, first)) = recovery::identity(disk, dir)? else { return Ok(Found::default()) };
+    let found = snapshots::find(disk, dir, (log_id, first), codecs, all)?;
+    if found.newest.is_some() || first == FIRST_LSN {
+        found.damage.iter().for_each(|error| {
+            tracing::warn!(%error, "a snapshot does not count; the broker makes do without it");
+        });
+        return Ok(found);
+    }
+    let others: Vec<_> = found.damage.iter().skip(1).map(|error| format!("; {error}")).collect();
+    Err(match found.damage.into_iter().next() {
+        Some(StoreError::Damaged { path, offset, what }) => StoreError::Damaged {
+            path,
+            offset,
+            what: format!("{what}, and no other snapshot is valid{}", others.concat()),
+        },
+        Some(other) => other,
+        None => {
+            let what = "no snapshot is there, and the log does not reach back to its beginning";
+            StoreError::damaged(&snapshots::snapshots_dir(dir), 0, what)
+        }
+    })
 }
 
 /// Recovers and makes ready to write, without a thread.
@@ -169,14 +219,25 @@ pub(crate) fn open_committer(
     disk: Arc<dyn Disk>,
     options: LogOptions,
     codecs: &CodecLookup,
-    each: &mut dyn FnMut(Lsn, Record),
+    each: &mut dyn FnMut(Stage, Lsn, Record),
 ) -> Result<(Committer, Recovery), StoreError> {
     let spares = Spares::new(dir, options.segment_bytes, options.spares_max);
     let names = disk.list(dir).map_err(StoreError::io("list", dir))?;
-    let mut replay = Replay { codecs, each, records: 0 };
-    let walk = recovery::walk(disk.as_ref(), dir, &mut replay)?;
+    let found = find_snapshots(disk.as_ref(), dir, codecs, true)?;
+    let (at, valid, synced) = (found.at(), found.valid, found.synced);
+    let snapshot = found.newest.is_some().then_some(at);
+    for record in found.newest.into_iter().flat_map(|(_, records)| records) {
+        each(Stage::Snapshot, at, record);
+    }
+    let mut replay = Replay { codecs, each, at, records: 0 };
+    let walk = recovery::walk(disk.as_ref(), dir, &mut replay, Lsn(0))?;
+    if let Some(walk) = walk.as_ref().filter(|walk| walk.end() < synced) {
+        let path = dir.join(segment_name(walk.header.no));
+        let what = "the log ends here, a snapshot says that it was longer";
+        return Err(StoreError::damaged(&path, walk.offset, what));
+    }
     spares.adopt(disk.as_ref(), &names).map_err(StoreError::io("tidy", dir))?;
-    let mut recovery = Recovery { records: replay.records, ..Recovery::default() };
+    let mut recovery = Recovery { records: replay.records, snapshot, ..Recovery::default() };
     let mut committer = match walk {
         None => begin(dir, disk, options, spares)?,
         Some(walk) => {
@@ -186,6 +247,7 @@ pub(crate) fn open_committer(
             go_on(dir, disk, options, spares, walk)?
         }
     };
+    *committer.shared.snapshots() = valid;
     if let Some(torn) = &recovery.torn {
         tracing::warn!(
             path = %torn.path.display(),
@@ -239,6 +301,7 @@ fn begin(
         group: Group::new(),
         records_end: FIRST_LSN,
         vouched: 0,
+        unneeded: Lsn(0),
     })
 }
 
@@ -259,7 +322,7 @@ fn go_on(
     let path = dir.join(segment_name(walk.header.no));
     let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
     file.fdatasync().map_err(StoreError::io("sync", &path))?;
-    let end = walk.header.base + (walk.offset - HEADER_BYTES);
+    let end = walk.end();
     Ok(Committer {
         disk,
         dir: dir.to_owned(),
@@ -273,6 +336,7 @@ fn go_on(
         group: Group::new(),
         records_end: end,
         vouched: 0,
+        unneeded: Lsn(0),
     })
 }
 
@@ -309,12 +373,34 @@ impl WorkerLog for LocalLog {
             segments.iter().take(sealed).find(|info| info.no == no).copied()
         };
         let info = info.ok_or(StoreError::NoSegment(no))?;
-        let mut replay = Replay { codecs: &self.codecs, each, records: 0 };
+        let each = &mut |_, lsn, record| each(lsn, record);
+        let mut replay = Replay { codecs: &self.codecs, each, at: Lsn(0), records: 0 };
         recovery::walk_sealed(self.disk.as_ref(), &self.dir, &info, &mut replay)
     }
 
     fn trim(&self, below: Lsn) {
         self.writer.trim(below);
+    }
+
+    fn mark(&self, then: Box<dyn FnOnce(Lsn) + Send>) {
+        self.writer.mark(then);
+    }
+
+    fn put_snapshot(&self, at: Lsn, records: &[Record]) -> Result<u64, StoreError> {
+        let _one = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = snapshots::put(self.disk.as_ref(), &self.dir, self.log_id, at, records)?;
+        self.shared.note_snapshot(self.disk.as_ref(), &self.dir, at);
+        // What this snapshot held back until now may go.
+        self.writer.trim(Lsn(0));
+        Ok(bytes)
+    }
+
+    fn snapshot_at(&self) -> Option<Lsn> {
+        self.shared.snapshots().last().copied()
+    }
+
+    fn end(&self) -> Lsn {
+        Lsn(self.shared.end.load(Ordering::Relaxed))
     }
 
     fn close(&self) {

@@ -16,6 +16,17 @@ use model::record::Record;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
+/// Where a record comes from that is shown while a log is opened, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// From the newest snapshot: how things stood at its Lsn.
+    Snapshot,
+    /// From the log below that Lsn: an `Enqueue` or an `Append`, whose content counts if it lives by the snapshot.
+    Content,
+    /// From the log behind that Lsn, or from all of it when there is no snapshot: what came then.
+    Log,
+}
+
 /// What opening a log found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -25,6 +36,8 @@ pub struct Recovery {
     pub segments: usize,
     /// Bytes of frames read.
     pub bytes: u64,
+    /// The snapshot that was shown.
+    pub snapshot: Option<Lsn>,
     /// Where the log ended in the middle of something.
     pub torn: Option<TornTail>,
 }
@@ -65,6 +78,13 @@ pub(crate) struct Walk {
     pub(crate) leftover: Vec<u64>,
 }
 
+impl Walk {
+    /// The same as an Lsn.
+    pub(crate) fn end(&self) -> u64 {
+        self.header.base + (self.offset - HEADER_BYTES)
+    }
+}
+
 /// A segment that was opened.
 struct Opened {
     path: PathBuf,
@@ -72,17 +92,22 @@ struct Opened {
     header: SegmentHeader,
 }
 
-/// Goes through the whole log in `dir`. `None` when there is none.
+/// Goes through the log in `dir`, leaving out segments that end at or below `from`. `None` when there is none.
 pub(crate) fn walk(
     disk: &dyn Disk,
     dir: &Path,
     visitor: &mut dyn Visitor,
+    from: Lsn,
 ) -> Result<Option<Walk>, StoreError> {
     let (run, leftover) = runs(disk, dir)?;
     let (Some(first), Some(last)) = (run.first().copied(), run.last().copied()) else { return Ok(None) };
     let mut segments = VecDeque::with_capacity(run.len());
-    let (mut mark, mut epoch) = (BatchMark::default(), 0);
+    let mut epoch = 0;
     let mut current = open_segment(disk, dir, first)?;
+    let begin = from.0.max(current.header.base);
+    let newest = if last == first { current.header } else { open_segment(disk, dir, last)?.header };
+    let progress = Progress::new(disk, begin, newest.base.saturating_add(newest.bytes));
+    let mut pass = Pass { mark: BatchMark::default(), progress: Some(progress) };
     loop {
         let no = current.header.no;
         let next = if no == last { None } else { Some(open_segment(disk, dir, no + 1)?) };
@@ -90,9 +115,13 @@ pub(crate) fn walk(
             Some(next) => end_before(&current, next)?,
             None => current.header.bytes,
         };
+        if let Some(next) = next.as_ref().filter(|next| next.header.base <= from.0) {
+            current = open_segment(disk, dir, next.header.no)?;
+            continue;
+        }
         visitor.segment(&current.path, &current.header);
         let mut scan = Scan::new(current.file.as_ref(), current.header, limit);
-        visit(&current, &mut scan, visitor, &mut mark)?;
+        visit(&current, &mut scan, visitor, &mut pass)?;
         visitor.segment_end(scan.offset());
         epoch = epoch.max(scan.epoch());
         segments.push_back(SegmentInfo {
@@ -109,13 +138,65 @@ pub(crate) fn walk(
             continue;
         }
         let torn = judge_end(&current, &mut scan)?;
-        if first > mark.first_segment {
+        if first > pass.mark.first_segment {
             let path = dir.join(segment_name(first - 1));
             return Err(StoreError::damaged(&path, 0, "the file is missing"));
         }
-        let (offset, first_segment) = (scan.offset(), mark.first_segment);
+        let (offset, first_segment) = (scan.offset(), pass.mark.first_segment);
         let header = current.header;
         return Ok(Some(Walk { segments, header, offset, epoch, first_segment, torn, leftover }));
+    }
+}
+
+/// Id and first Lsn of the log in `dir`; `None` when there is none. Errors: its first segment is not readable.
+pub(crate) fn identity(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, u64)>, StoreError> {
+    let (run, _) = runs(disk, dir)?;
+    let Some(first) = run.first() else { return Ok(None) };
+    let header = open_segment(disk, dir, *first)?.header;
+    Ok(Some((header.log_id, header.base)))
+}
+
+/// What goes along with a pass over frames.
+struct Pass<'a> {
+    /// The last batch frame.
+    mark: BatchMark,
+    progress: Option<Progress<'a>>,
+}
+
+/// Says now and then how far reading a long log has come.
+struct Progress<'a> {
+    disk: &'a dyn Disk,
+    begin: u64,
+    end: u64,
+    told_ms: u64,
+    batches: u32,
+}
+
+impl<'a> Progress<'a> {
+    /// Between two lines, milliseconds.
+    const EACH_MS: u64 = 2000;
+    /// Between two looks at the clock.
+    const EACH_BATCHES: u32 = 64;
+
+    fn new(disk: &'a dyn Disk, begin: u64, end: u64) -> Self {
+        Self { disk, begin, end, told_ms: disk.wall_ms(), batches: 0 }
+    }
+
+    /// A batch begins at `lsn`.
+    fn reached(&mut self, lsn: u64) {
+        self.batches += 1;
+        if self.batches < Self::EACH_BATCHES {
+            return;
+        }
+        self.batches = 0;
+        let now = self.disk.wall_ms();
+        if now.saturating_sub(self.told_ms) < Self::EACH_MS {
+            return;
+        }
+        self.told_ms = now;
+        let (done, all) = (lsn.saturating_sub(self.begin), self.end.saturating_sub(self.begin).max(1));
+        let percent = u128::from(done) * 100 / u128::from(all);
+        tracing::info!(percent = percent as u64, bytes = done, "reading the log");
     }
 }
 
@@ -174,15 +255,16 @@ fn visit(
     segment: &Opened,
     scan: &mut Scan<'_>,
     visitor: &mut dyn Visitor,
-    last: &mut BatchMark,
+    pass: &mut Pass<'_>,
 ) -> Result<(), StoreError> {
     loop {
-        let offset = scan.offset();
+        let (offset, lsn) = (scan.offset(), scan.lsn());
         match scan.next().map_err(StoreError::io("read", &segment.path))? {
             Step::End => return Ok(()),
             Step::Batch(mark) => {
                 visitor.batch(&mark);
-                *last = mark;
+                pass.mark = mark;
+                pass.progress.iter_mut().for_each(|progress| progress.reached(lsn));
             }
             Step::Record { lsn, kind, payload } => visitor
                 .record(lsn, kind, payload)
@@ -191,7 +273,7 @@ fn visit(
     }
 }
 
-fn undecodable(path: &Path, offset: u64, error: &DecodeError) -> StoreError {
+pub(crate) fn undecodable(path: &Path, offset: u64, error: &DecodeError) -> StoreError {
     match error {
         DecodeError::Malformed(_) => StoreError::damaged(path, offset, error.to_string()),
         DecodeError::UnknownKind(_) | DecodeError::UnknownCodec(_) => {
@@ -214,15 +296,21 @@ fn judge_end(segment: &Opened, scan: &mut Scan<'_>) -> Result<Option<TornTail>, 
 /// Decodes records for somebody.
 pub(crate) struct Replay<'a> {
     pub(crate) codecs: &'a CodecLookup,
-    pub(crate) each: &'a mut dyn FnMut(Lsn, Record),
+    pub(crate) each: &'a mut dyn FnMut(Stage, Lsn, Record),
+    /// What lies below is content.
+    pub(crate) at: Lsn,
     pub(crate) records: u64,
 }
 
 impl Visitor for Replay<'_> {
     fn record(&mut self, lsn: u64, kind: u8, payload: &[u8]) -> Result<(), DecodeError> {
+        let stage = if lsn < self.at.0 { Stage::Content } else { Stage::Log };
+        if stage == Stage::Content && !matches!(kind, codec::ENQUEUE | codec::APPEND) {
+            return Ok(());
+        }
         let record = codec::decode(kind, payload, self.codecs.as_ref())?;
         self.records += 1;
-        (self.each)(Lsn(lsn), record);
+        (self.each)(stage, Lsn(lsn), record);
         Ok(())
     }
 }
@@ -232,7 +320,7 @@ pub(crate) struct OnlyDefinitions<'a>(pub(crate) Replay<'a>);
 
 impl Visitor for OnlyDefinitions<'_> {
     fn record(&mut self, lsn: u64, kind: u8, payload: &[u8]) -> Result<(), DecodeError> {
-        if kind == codec::DEFINE { self.0.record(lsn, kind, payload) } else { Ok(()) }
+        if kind == codec::DEFINE && lsn >= self.0.at.0 { self.0.record(lsn, kind, payload) } else { Ok(()) }
     }
 }
 
@@ -246,7 +334,7 @@ pub(crate) fn walk_sealed(
     let segment = open_segment(disk, dir, info.no)?;
     let limit = HEADER_BYTES + info.end_lsn.0.saturating_sub(info.first_lsn.0);
     let mut scan = Scan::new(segment.file.as_ref(), segment.header, limit);
-    visit(&segment, &mut scan, visitor, &mut BatchMark::default())?;
+    visit(&segment, &mut scan, visitor, &mut Pass { mark: BatchMark::default(), progress: None })?;
     if scan.offset() < limit {
         return Err(StoreError::damaged(&segment.path, scan.offset(), "no valid frame here"));
     }

@@ -1,6 +1,8 @@
 //! What the writer thread and the callers of a log both see.
 
 use crate::segment::{SegmentInfo, Spares};
+use crate::snapshots;
+use model::ids::Lsn;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Shared state. No lock is held across a disk operation.
 pub(crate) struct Shared {
     segments: Mutex<VecDeque<SegmentInfo>>,
+    /// Valid snapshots, ascending, two at most.
+    snapshots: Mutex<Vec<Lsn>>,
+    /// Behind the last record written.
+    pub(crate) end: AtomicU64,
     durable: AtomicU64,
     pub(crate) backlog_bytes: AtomicUsize,
     pub(crate) disk_full: AtomicBool,
@@ -22,6 +28,8 @@ impl Shared {
     pub(crate) fn new(segments: VecDeque<SegmentInfo>, durable: u64, spares: Spares) -> Self {
         Self {
             segments: Mutex::new(segments),
+            snapshots: Mutex::default(),
+            end: AtomicU64::new(durable),
             durable: AtomicU64::new(durable),
             backlog_bytes: AtomicUsize::new(0),
             disk_full: AtomicBool::new(false),
@@ -34,6 +42,16 @@ impl Shared {
     /// All segments, the oldest first; the last one is being written.
     pub(crate) fn segments(&self) -> MutexGuard<'_, VecDeque<SegmentInfo>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The valid snapshots.
+    pub(crate) fn snapshots(&self) -> MutexGuard<'_, Vec<Lsn>> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing from here on may be trimmed.
+    pub(crate) fn trim_limit(&self) -> Lsn {
+        snapshots::trim_limit(&self.snapshots())
     }
 
     /// Everything below is on the disk.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 enum Task {
     Write { batch: Batch, bytes: usize },
     Trim(Lsn),
+    Mark(Box<dyn FnOnce(Lsn) + Send>),
 }
 
 #[derive(Default)]
@@ -137,6 +138,12 @@ impl LogWriter {
     pub(crate) fn trim(&self, below: Lsn) {
         // A log that is closing keeps its segments; the next owner trims.
         let _ = self.queue.push(Task::Trim(below));
+    }
+
+    /// Queues a question for where what was appended before ends.
+    pub(crate) fn mark(&self, then: Box<dyn FnOnce(Lsn) + Send>) {
+        // A log that is closing answers no more.
+        let _ = self.queue.push(Task::Mark(then));
     }
 
     /// Takes nothing more, writes what is queued, and waits until that is done.
@@ -260,6 +267,11 @@ impl Run {
                 Task::Trim(below) => {
                     self.committer.trim(below)?;
                     self.completed();
+                }
+                Task::Mark(then) => {
+                    self.committer.sync()?;
+                    self.completed();
+                    then(Lsn(self.committer.end()));
                 }
             }
         }

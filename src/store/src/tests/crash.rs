@@ -1,6 +1,6 @@
 //! Power loss at every step, with every mixture of what had and had not reached the disk.
 
-use super::{number_of, numbered_in, open, small};
+use super::{number_of, numbered_in, open, small, two_snapshots};
 use crate::commit::Committer;
 use crate::disk::SimDisk;
 use model::ids::Lsn;
@@ -85,12 +85,14 @@ impl Run<'_> {
     /// Gives up the oldest segment; what is in it need not come back.
     fn trim(&mut self) {
         let oldest = *self.committer.shared.segments().front().unwrap();
-        if oldest.no == self.committer.header.no {
+        let settled = self.committer.shared.durable() >= oldest.end_lsn.0 + 8;
+        if oldest.no == self.committer.header.no || !settled {
             return;
         }
         let begins = self.begins.iter().find(|(lsn, _)| *lsn >= oldest.end_lsn).map(|(_, id)| *id);
         self.step(|run| {
             run.now.first = run.now.first.max(begins.unwrap_or(run.now.written));
+            two_snapshots(&run.committer, oldest.end_lsn);
             run.committer.trim(oldest.end_lsn).unwrap();
         });
     }

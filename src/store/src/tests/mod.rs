@@ -14,9 +14,10 @@ use crate::error::StoreError;
 use crate::log::open_committer;
 use crate::options::{CodecLookup, LogOptions};
 use crate::recovery::Recovery;
+use crate::snapshots;
 use bytes::Bytes;
 use model::envelope::Envelope;
-use model::ids::QueueId;
+use model::ids::{Lsn, QueueId};
 use model::message::{Body, Message, Native, PropertyCodec};
 use model::record::{Record, Target};
 use std::path::{Path, PathBuf};
@@ -124,9 +125,25 @@ pub(crate) fn open(
     options: LogOptions,
 ) -> Result<(Committer, Recovery, Vec<Record>), StoreError> {
     let mut records = Vec::new();
-    let each = &mut |_, record| records.push(record);
+    let each = &mut |_, _, record| records.push(record);
     let (committer, recovery) = open_committer(&dir(), Arc::new(disk.clone()), options, &codecs(), each)?;
     Ok((committer, recovery, records))
+}
+
+/// Puts a snapshot, as the log does.
+pub(crate) fn put_snapshot(committer: &Committer, at: Lsn, records: &[Record]) -> Result<(), StoreError> {
+    let Committer { disk, dir, header, shared, .. } = committer;
+    snapshots::put(disk.as_ref(), dir, header.log_id, at, records)?;
+    shared.note_snapshot(disk.as_ref(), dir, at);
+    Ok(())
+}
+
+/// Two empty snapshots, so that what ends at `below` can be trimmed.
+pub(crate) fn two_snapshots(committer: &Committer, below: Lsn) {
+    // A batch frame stands there: nothing else begins between the two.
+    for at in [below, Lsn(below.0 + 8)] {
+        put_snapshot(committer, at, &[]).unwrap();
+    }
 }
 
 pub(crate) fn segment_path(no: u64) -> PathBuf {

@@ -5,6 +5,7 @@ use crate::disk::RealDisk;
 use crate::error::StoreError;
 use crate::log::{Batch, LocalLog, WorkerLog};
 use crate::options::LogOptions;
+use model::ids::Lsn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -32,7 +33,7 @@ fn options() -> LogOptions {
 
 fn open(folder: &Folder) -> Result<(LocalLog, Vec<u64>), StoreError> {
     let mut found = Vec::new();
-    let replay = &mut |_, record| found.push(number_of(&record));
+    let replay = &mut |_, _, record| found.push(number_of(&record));
     let (log, _) = LocalLog::open(&folder.0, Arc::new(RealDisk), options(), codecs(), replay)?;
     Ok((log, found))
 }
@@ -54,6 +55,8 @@ fn written_closed_and_read_again() {
     }
     let oldest = log.oldest().unwrap();
     log.trim(oldest.end_lsn);
+    log.put_snapshot(oldest.end_lsn, &[]).unwrap();
+    log.put_snapshot(Lsn(oldest.end_lsn.0 + 8), &[]).unwrap();
     append(&log, 2000..2010);
     assert!(log.bytes() > 2 * 1024 * 1024);
     drop(log);

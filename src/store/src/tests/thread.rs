@@ -19,7 +19,7 @@ fn options() -> LogOptions {
 
 fn open(disk: &SimDisk) -> Result<(LocalLog, Vec<u64>), StoreError> {
     let mut found = Vec::new();
-    let replay = &mut |_, record| found.push(number_of(&record));
+    let replay = &mut |_, _, record| found.push(number_of(&record));
     let (log, _) = LocalLog::open_with(&dir(), Arc::new(disk.clone()), options(), codecs(), replay, || {})?;
     Ok((log, found))
 }
@@ -155,11 +155,15 @@ fn the_owner_cleans_the_oldest_segment() {
     append(0);
     log.trim(oldest.end_lsn);
     append(30);
+    assert_eq!(log.oldest().unwrap().no, oldest.no, "trimmed without snapshots");
+    log.put_snapshot(oldest.end_lsn, &[]).unwrap();
+    log.put_snapshot(Lsn(oldest.end_lsn.0 + 8), &[]).unwrap();
+    append(31);
     assert!(log.oldest().unwrap().no > oldest.no);
     log.trim(Lsn(0));
     drop(log);
     let (_, found) = open(&disk).unwrap();
-    let expected: Vec<u64> = (inside.len() as u64..30).chain([0, 30]).collect();
+    let expected: Vec<u64> = (inside.len() as u64..30).chain([0, 30, 31]).collect();
     assert_eq!(found, expected);
 }
 
