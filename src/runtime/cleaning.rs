@@ -93,7 +93,6 @@ impl Cleaning {
         let Some((_, below)) = self.epochs.front().copied() else { return };
         let dead = self.oldest().is_some_and(|segment| segment.end_lsn <= below);
         if dead && !self.busy.load(Ordering::Relaxed) {
-            worker.log_last_numbers(effects);
             self.dead_below = Some(below);
         }
     }

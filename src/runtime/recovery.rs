@@ -9,7 +9,7 @@ use model::{Millis, Name, ids::WorkerId, record::Record};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{CodecLookup, LocalLog, LogOptions, disk::RealDisk};
+use store::{CodecLookup, LocalLog, LogOptions, Stage, disk::RealDisk};
 
 /// What a start begins with.
 pub(crate) struct Recovered {
@@ -101,10 +101,21 @@ fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog
     let number = worker.id().0;
     let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
     let started = std::time::Instant::now();
-    let mut each = |_, lsn, record: Record| worker.replay(&record, lsn);
+    let mut each = |stage, _, record: Record| match stage {
+        Stage::Content => worker.replay_content(&record),
+        Stage::Snapshot | Stage::Log => worker.replay(&record),
+    };
     let dir = log_dir(config, number)?;
     let (log, recovery) = LocalLog::open(&dir, Arc::new(RealDisk), options, codecs(), &mut each)
         .map_err(|error| error.to_string())?;
+    if let Some((queue, (first, last))) = worker.missing().first() {
+        return Err(format!(
+            "the log in {} is damaged: messages {first} to {last} of {queue} are in none of its files; \
+             `waystation repair {}` keeps what is left",
+            dir.display(),
+            config.data.display()
+        ));
+    }
     let mut effects = Effects::default();
     worker.recovered(now, &mut effects);
     if recovery.records > 0 {

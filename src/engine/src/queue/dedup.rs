@@ -40,6 +40,22 @@ impl Dedup {
         true
     }
 
+    /// Takes in what a snapshot remembers.
+    pub(crate) fn restore(&mut self, ids: &[(Name, Name, Millis)]) {
+        for (group, id, until) in ids {
+            let key = (group.clone(), id.clone());
+            self.until.insert(key.clone(), *until);
+            self.by_age.push_back((*until, key));
+        }
+    }
+
+    /// What a snapshot is to remember: group, id, until when; oldest first.
+    pub(crate) fn state(&self) -> Vec<(Name, Name, Millis)> {
+        let current = |(until, key): &&(Millis, Key)| self.until.get(key) == Some(until);
+        let ids = self.by_age.iter().filter(current);
+        ids.map(|(until, (group, id))| (group.clone(), id.clone(), *until)).collect()
+    }
+
     fn forget(&mut self, now: Millis, ids_max: usize) {
         while let Some((until, _)) = self.by_age.front()
             && (*until <= now || self.by_age.len() >= ids_max.max(1))

@@ -24,7 +24,7 @@ impl Queue {
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, budget: usize) -> usize {
         let mut handled = 0;
         while handled < budget && self.counts.ready > 0 {
-            let Some(seq) = self.order.peek(&self.slots) else { break };
+            let Some(seq) = self.peek() else { break };
             if self.is_expired(seq, turn.now) {
                 self.die(seq, DeathReason::Expired, turn);
                 handled += 1;
@@ -41,6 +41,10 @@ impl Queue {
         if self.expiring {
             self.arm_expiry();
         }
+        self.turn_pages(turn);
+        if handled < budget && !self.awaits_page() {
+            self.end_gets(turn);
+        }
         handled
     }
 
@@ -51,6 +55,13 @@ impl Queue {
     /// Gives the receive that waits longest what there is; false when it cannot have it.
     fn serve_waiting(&mut self, turn: &mut Turn<'_>) -> bool {
         let Some((id, wait)) = self.waiting.first() else { return false };
+        if let Some(auto_ack) = wait.get {
+            self.waiting.remove(id);
+            let reply = self.take_one(wait.asker, auto_ack, turn);
+            turn.effects.replies.extend(reply.map(|reply| (wait.asker, reply)));
+            self.forget_wait(id, wait.place, turn.connections);
+            return true;
+        }
         let batch = self.take_timed(wait.max, wait.lease_ms, turn);
         if batch.is_empty() {
             return false;
@@ -59,6 +70,16 @@ impl Queue {
         turn.effects.replies.push((wait.asker, Reply::Received(batch)));
         self.forget_wait(id, wait.place, turn.connections);
         true
+    }
+
+    /// There was nothing in the page that these gets waited for, or it is gone.
+    fn end_gets(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.waiting.first_get()
+            && let Some(wait) = self.waiting.remove(id)
+        {
+            turn.effects.replies.push((wait.asker, Reply::Got { delivery: None, remaining: 0 }));
+            self.forget_wait(id, wait.place, turn.connections);
+        }
     }
 
     /// The consumer whose turn it is.

@@ -137,8 +137,11 @@ impl Queue {
         self.pump(turn, usize::MAX);
         while self.is_over(0, 0) {
             // When every group is held, the limit still counts.
-            let oldest = || self.slots.iter().find(|(_, slot)| slot.is_ready()).map(|(seq, _)| seq);
-            let Some(seq) = self.order.peek(&self.slots).or_else(oldest) else { return };
+            let oldest = |queue: &Self| {
+                let mut ready = queue.slots.iter().filter(|(_, slot)| slot.is_ready());
+                ready.next().map(|(seq, _)| seq).filter(|_| !queue.awaits_page())
+            };
+            let Some(seq) = self.peek().or_else(|| oldest(self)) else { return };
             self.die(seq, DeathReason::MaxLength, turn);
         }
     }

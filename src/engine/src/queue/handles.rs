@@ -1,11 +1,16 @@
 //! Taking messages on request: get, and receive with its handles (deadline leases).
 
-use super::{Queue, slot::State, waiting::Wait};
+use super::{
+    Queue,
+    slot::{NEVER, State},
+    waiting::Wait,
+};
 use crate::{
     topology::settings::QueueKind,
     worker::{command::Asker, connections::Connections, turn::Turn},
 };
 use model::{
+    Millis,
     command::Reply,
     delivery::Delivery,
     error::{BrokerError, ErrorKind},
@@ -13,9 +18,12 @@ use model::{
     message::DeathReason,
 };
 
+/// How long a receive waits for a page at least: an empty answer would be wrong.
+const PAGE_WAIT_MS: Millis = 2000;
+
 impl Queue {
-    /// One message now or none.
-    pub(crate) fn take_one(&mut self, asker: Asker, auto_ack: bool, turn: &mut Turn<'_>) -> Reply {
+    /// One message now or none. `None` when the answer comes later, once the message was read from its page.
+    pub(crate) fn take_one(&mut self, asker: Asker, auto_ack: bool, turn: &mut Turn<'_>) -> Option<Reply> {
         self.used(turn.now);
         if self.settings.kind == QueueKind::Quorum && self.settings.single_active_consumer {
             let text = format!(
@@ -23,9 +31,15 @@ impl Queue {
                  single active consumer",
                 self.title()
             );
-            return Reply::Failed(BrokerError::new(ErrorKind::Locked, text));
+            return Some(Reply::Failed(BrokerError::new(ErrorKind::Locked, text)));
         }
-        let delivery = self.next_live(turn).and_then(|seq| {
+        let next = self.next_live(turn);
+        if next.is_none() && self.awaits_page() {
+            self.ask_for_head(turn);
+            let wait = Wait { asker, place: 0, max: 1, lease_ms: 0, until: NEVER, get: Some(auto_ack) };
+            return self.wait_in_line(wait, turn);
+        }
+        let delivery = next.and_then(|seq| {
             self.order.take(seq, &self.slots);
             let delivery = self.begin_delivery(seq, ConsumerId(0), !auto_ack, turn.now);
             if auto_ack {
@@ -39,13 +53,13 @@ impl Queue {
             }
             delivery
         });
-        Reply::Got { delivery: delivery.map(Box::new), remaining: self.counts.ready }
+        Some(Reply::Got { delivery: delivery.map(Box::new), remaining: self.counts.ready })
     }
 
     /// The next message that has not expired.
     fn next_live(&mut self, turn: &mut Turn<'_>) -> Option<u64> {
         loop {
-            let seq = self.order.peek(&self.slots)?;
+            let seq = self.peek()?;
             if !self.is_expired(seq, turn.now) {
                 return Some(seq);
             }
@@ -71,16 +85,28 @@ impl Queue {
         let lease_ms = lease_ms.unwrap_or(self.settings.lease_ms);
         let wait_ms = wait_ms.unwrap_or(self.settings.wait_ms);
         let batch = self.take_timed(max, lease_ms, turn);
+        let wait_ms = if batch.is_empty() && self.awaits_page() {
+            self.ask_for_head(turn);
+            wait_ms.max(PAGE_WAIT_MS)
+        } else {
+            wait_ms
+        };
         if !batch.is_empty() || wait_ms == 0 {
             return Some(Reply::Received(batch));
         }
+        let until = turn.now.saturating_add(wait_ms);
+        self.wait_in_line(Wait { asker, place: 0, max, lease_ms, until, get: None }, turn)
+    }
+
+    /// Puts a receive or a get among those that wait. An answer only when it can not.
+    fn wait_in_line(&mut self, wait: Wait, turn: &mut Turn<'_>) -> Option<Reply> {
         if self.waiting.len() >= turn.limits.waiting_per_queue {
             let text = format!("too many receives wait at {}", self.title());
             return Some(Reply::Failed(BrokerError::new(ErrorKind::LimitExceeded, text)));
         }
-        let (place, until) = (turn.connections.place(asker.connection), turn.now.saturating_add(wait_ms));
-        let id = self.waiting.push(Wait { asker, place, max, lease_ms, until });
-        self.schedule.at(until);
+        let place = turn.connections.place(wait.asker.connection);
+        let id = self.waiting.push(Wait { place, ..wait });
+        self.schedule.at(wait.until);
         if let Some(connection) = turn.connections.find(place) {
             connection.waiting.insert((self.place, id));
         }
@@ -112,9 +138,18 @@ impl Queue {
                 continue;
             }
             batch.extend(self.begin_delivery(seq, ConsumerId(0), true, turn.now));
+            self.tell(seq, until);
             before = Some(seq);
         }
         batch
+    }
+
+    /// Notes for the log that a message is leased until a time, 0 when it came back before its time.
+    pub(super) fn tell(&mut self, seq: u64, until: Millis) {
+        if let Some(slot) = self.slots.find_mut(seq).filter(|slot| slot.logged) {
+            slot.told = slot.deliveries;
+            self.told.push((until, seq, slot.deliveries));
+        }
     }
 
     /// Ends a waiting receive without an answer.
@@ -138,7 +173,10 @@ impl Queue {
         generation: u32,
         turn: &mut Turn<'_>,
     ) -> Result<(), BrokerError> {
-        let Some(slot) = self.slots.find(seq) else { return Ok(()) };
+        let Some(slot) = self.slots.find(seq) else {
+            self.finish_cold(seq);
+            return Ok(());
+        };
         let (state, deliveries) = (slot.state, slot.deliveries);
         let is_current = matches!(state, State::Timed(_)) && deliveries == generation.wrapping_add(1);
         if self.settings.fifo && !is_current && state != State::Dying {
@@ -173,10 +211,13 @@ impl Queue {
             return Err(BrokerError::new(ErrorKind::Precondition, text));
         }
         if lease_ms == 0 {
+            self.tell(seq, 0);
             self.give_back(seq, true, 0, turn);
             self.enforce_length(turn);
         } else {
-            self.shift(seq, State::Timed(turn.now.saturating_add(lease_ms)));
+            let until = turn.now.saturating_add(lease_ms);
+            self.shift(seq, State::Timed(until));
+            self.tell(seq, until);
         }
         Ok(())
     }

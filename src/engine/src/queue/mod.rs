@@ -1,6 +1,7 @@
 //! The queue engine: competing consumers over one ordered set of messages. Owns states, counts, order and leases of
 //! the messages of one queue. Refuses routing, sockets and time other than what it is told.
 
+mod cold;
 mod consumers;
 mod dead_letter;
 mod dedup;
@@ -11,24 +12,28 @@ mod handles;
 mod holder;
 mod lease;
 mod order;
+mod paging;
 mod replay;
 mod rotation;
 mod slot;
 mod slots;
+mod state;
 mod upkeep;
 mod waiting;
 
 use crate::{topology::settings::QueueSettings, worker::turn::Schedule};
+use cold::Cold;
 use dedup::Dedup;
 use holder::Holder;
-use model::{Millis, Name, command::QueueStatus, ids::QueueId, record::Record};
+use model::{Millis, Name, command::QueueStatus, ids::QueueId};
 use order::Order;
+use replay::Replayed;
 use rotation::Rotation;
 use slab::Slab;
 use slot::{Slot, State};
 use slots::Slots;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 use waiting::Waiting;
@@ -50,6 +55,8 @@ pub(crate) struct Counts {
     pub(crate) dying: u64,
     /// Of all.
     pub(crate) bytes: u64,
+    /// Of those that are not in memory.
+    pub(crate) cold_bytes: u64,
     /// This queue's share of what its messages take in the log.
     pub(crate) log_bytes: u64,
 }
@@ -64,6 +71,7 @@ pub(crate) struct Queue {
     name: Name,
     settings: Arc<QueueSettings>,
     slots: Slots,
+    cold: Cold,
     order: Order,
     counts: Counts,
     holders: Slab<Holder>,
@@ -81,17 +89,19 @@ pub(crate) struct Queue {
     dedup: Dedup,
     /// Logged messages that ended in this turn.
     settled: Vec<u64>,
-    /// The highest number that the log knows.
-    last_logged: Option<u64>,
+    /// Leases with a deadline that began, moved or ended in this turn: deadline, number, deliveries.
+    told: Vec<(Millis, u64, u32)>,
     /// First logged number of each epoch, as far as such numbers may be live.
     epochs: VecDeque<(u64, u32)>,
+    /// No message below this number needs the log.
+    in_log_from: u64,
     /// Some message expires.
     expiring: bool,
     last_used_ms: Millis,
     /// The topology was told that this queue is over.
     ended: bool,
-    /// Delivery counts read from the log before their message was.
-    replayed_counts: BTreeMap<u64, u16>,
+    /// What is read from the log, until all of it is.
+    replayed: Replayed,
     pub(crate) schedule: Schedule,
 }
 
@@ -114,6 +124,7 @@ impl Queue {
             name,
             settings,
             slots,
+            cold: Cold::default(),
             order,
             counts: Counts::default(),
             holders: Slab::new(),
@@ -126,12 +137,13 @@ impl Queue {
             waiting: Waiting::default(),
             dedup: Dedup::default(),
             settled: Vec::new(),
-            last_logged: None,
+            told: Vec::new(),
             epochs: VecDeque::new(),
+            in_log_from: 0,
             expiring: false,
             last_used_ms: now,
             ended: false,
-            replayed_counts: BTreeMap::new(),
+            replayed: Replayed::default(),
             schedule: Schedule::default(),
         };
         queue.used(now);
@@ -161,33 +173,27 @@ impl Queue {
 
     /// A message was logged under this number.
     fn note_logged(&mut self, seq: u64, epoch: u32) {
-        self.last_logged = self.last_logged.max(Some(seq));
         if self.epochs.back().is_none_or(|(_, last)| *last < epoch) {
             self.epochs.push_back((seq, epoch));
         }
     }
 
-    /// The epoch of the oldest message, or an earlier one; `None` when no message may be in the log.
+    /// The epoch of the oldest message that needs the log, or an earlier one; `None` when no message does.
     pub(crate) fn oldest_epoch(&mut self) -> Option<u32> {
-        let Some(first) = self.slots.first_seq() else {
+        let Some(first) = self.slots.first_in_log(self.in_log_from) else {
+            self.in_log_from = self.slots.next_seq();
             self.epochs.clear();
             return None;
         };
+        self.in_log_from = first;
         while self.epochs.get(1).is_some_and(|(seq, _)| *seq <= first) {
             self.epochs.pop_front();
         }
         self.epochs.front().map(|(_, epoch)| *epoch)
     }
 
-    /// A record of the highest number ever logged, when no live message tells it.
-    pub(crate) fn last_number(&self) -> Option<Record> {
-        let nothing_live = self.epochs.is_empty() || self.slots.len() == 0;
-        let last = self.last_logged.filter(|_| nothing_live)?;
-        Some(Record::Settle { queue: self.id, seqs: vec![last] })
-    }
-
     /// The way RabbitMQ's texts name a queue.
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         title(&self.name, &self.vhost)
     }
 
@@ -268,20 +274,24 @@ impl Queue {
         if slot.logged {
             self.counts.log_bytes -= u64::from(slot.log_bytes);
             self.settled.push(seq);
+            if slot.paged {
+                self.cold.settle(seq);
+            }
         }
         if self.slots.is_sparse() {
             self.slots.spill(self.order.spill_limit());
         }
-        if self.slots.len() == 0 {
+        if self.slots.len() == 0 && self.cold.is_empty() {
             self.expiring = false;
         }
         Some(slot)
     }
 
-    /// Number, body and delivery state of everything in it, in order.
+    /// Messages that are to outlive a restart.
     #[cfg(test)]
-    pub(crate) fn contents(&self) -> Vec<(u64, Arc<model::message::Message>, bool)> {
-        self.slots.iter().map(|(seq, slot)| (seq, slot.message.clone(), slot.logged)).collect()
+    pub(crate) fn durable_messages(&self) -> u64 {
+        let cold: u64 = self.cold.pages().map(|page| u64::from(page.cold)).sum();
+        cold + self.slots.iter().filter(|(_, slot)| slot.logged).count() as u64
     }
 }
 

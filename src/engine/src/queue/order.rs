@@ -35,6 +35,16 @@ pub(crate) struct Priority {
 }
 
 impl Fifo {
+    /// From here on everything ready is in order by itself.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Ready messages below `next`.
+    pub(crate) fn returned(&self) -> usize {
+        self.returned.len()
+    }
+
     fn peek(&mut self, slots: &Slots) -> Option<u64> {
         if let Some(seq) = self.returned.first() {
             return Some(*seq);
@@ -180,6 +190,14 @@ impl Order {
             Order::Priority(priority) => priority.heads().collect(),
             other => other.peek(slots).into_iter().collect(),
         }
+    }
+
+    /// Lists what is ready below a number, so that these messages need not be in the ring.
+    pub(crate) fn detach(&mut self, below: u64, slots: &Slots) {
+        let Order::Fifo(fifo) = self else { return };
+        let ready = (fifo.next..below).filter(|seq| slots.is_ready(*seq));
+        fifo.returned.extend(ready);
+        fifo.next = fifo.next.max(below);
     }
 
     /// Slots from this number on must stay in the ring.

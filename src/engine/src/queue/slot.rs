@@ -48,6 +48,10 @@ pub(crate) struct Slot {
     pub(crate) redelivered: bool,
     /// Its end must be written to the log.
     pub(crate) logged: bool,
+    /// Its content is in a page, the log does not need it.
+    pub(crate) paged: bool,
+    /// How often it was handed out as far as the log knows.
+    pub(crate) told: u32,
 }
 
 impl Slot {
@@ -64,6 +68,8 @@ impl Slot {
             failures: 0,
             redelivered: false,
             logged: false,
+            paged: false,
+            told: 0,
         }
     }
 
@@ -79,6 +85,11 @@ impl Slot {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.state == State::Ready
+    }
+
+    /// Everything that there is to say about it is in its record.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.logged && self.is_ready() && self.deliveries == 0
     }
 }
 

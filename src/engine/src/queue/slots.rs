@@ -28,10 +28,16 @@ impl Slots {
         self.old.len() + self.live_in_ring
     }
 
-    /// Number of the oldest live slot.
-    pub(crate) fn first_seq(&self) -> Option<u64> {
-        let in_ring = (self.live_in_ring > 0).then_some(self.base);
-        self.old.keys().next().copied().or(in_ring)
+    /// The oldest slot at or above a number whose content must stay in the log.
+    pub(crate) fn first_in_log(&self, from: u64) -> Option<u64> {
+        let needs_log = |slot: &Slot| slot.logged && !slot.paged;
+        let old = self.old.range(from..).find(|(_, slot)| needs_log(slot)).map(|(seq, _)| *seq);
+        let skip = usize::try_from(from.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let in_ring = || {
+            let index = self.ring.iter().skip(skip).position(|slot| slot.as_ref().is_some_and(needs_log))?;
+            Some(self.base + (skip + index) as u64)
+        };
+        old.or_else(in_ring)
     }
 
     /// The number that the next message gets.

@@ -67,7 +67,7 @@ impl Queue {
     fn expire(&mut self, turn: &mut Turn<'_>, budget: usize) -> usize {
         let mut done = 0;
         while self.expiring && done < budget {
-            let heads = self.order.heads(&self.slots);
+            let heads = self.heads();
             let expired: Vec<u64> = heads.into_iter().filter(|seq| self.is_expired(*seq, turn.now)).collect();
             if expired.is_empty() {
                 break;
@@ -80,7 +80,7 @@ impl Queue {
 
     /// Asks for a tick when the next head expires.
     pub(super) fn arm_expiry(&mut self) {
-        for seq in self.order.heads(&self.slots) {
+        for seq in self.heads() {
             if let Some(slot) = self.slots.find(seq)
                 && slot.expires_ms != NEVER
             {
@@ -105,14 +105,32 @@ impl Queue {
         self.status()
     }
 
-    /// Adds the records of what ended in this turn.
+    /// Adds the records of what ended and what was leased in this turn.
     pub(crate) fn flush(&mut self, effects: &mut Effects) {
-        if self.settled.is_empty() {
-            return;
+        self.flush_leases(effects);
+        if !self.settled.is_empty() {
+            let mut seqs = std::mem::take(&mut self.settled);
+            seqs.sort_unstable();
+            effects.records.push(Record::Settle { queue: self.id, seqs });
         }
-        let mut seqs = std::mem::take(&mut self.settled);
-        seqs.sort_unstable();
-        effects.records.push(Record::Settle { queue: self.id, seqs });
+        effects.dead_pages.append(&mut self.cold.dead);
+    }
+
+    /// One record for each deadline, in the order in which they came.
+    fn flush_leases(&mut self, effects: &mut Effects) {
+        for (until_ms, seq, deliveries) in self.told.drain(..) {
+            match effects.records.last_mut() {
+                Some(Record::Lease { queue, until_ms: until, taken })
+                    if *queue == self.id && *until == until_ms =>
+                {
+                    taken.push((seq, deliveries));
+                }
+                _ => {
+                    let taken = vec![(seq, deliveries)];
+                    effects.records.push(Record::Lease { queue: self.id, until_ms, taken });
+                }
+            }
+        }
     }
 
     /// Settings changed.
@@ -133,11 +151,13 @@ impl Queue {
     pub(crate) fn purge(&mut self, turn: &mut Turn<'_>) -> (u64, bool, Trash) {
         let counts = self.counts;
         let purged = counts.ready + counts.delayed + counts.timed;
-        let mut logged = counts.log_bytes > 0;
+        let mut logged = counts.log_bytes > 0 || !self.cold.is_empty();
         let mut trash = Trash::default();
         if counts.leased == counts.timed && counts.dying == 0 {
             trash = self.slots.take_all();
             self.waits.clear();
+            self.told.clear();
+            self.cold.clear();
             self.counts = Default::default();
             self.expiring = false;
             if logged {
@@ -151,6 +171,7 @@ impl Queue {
                 .filter(|(_, slot)| matches!(slot.state, State::Ready | State::Delayed(_) | State::Timed(_)));
             let loose: Vec<u64> = loose.map(|(seq, _)| seq).collect();
             let before = self.settled.len();
+            self.purge_cold();
             loose.into_iter().for_each(|seq| drop(self.finish(seq)));
             logged = self.settled.len() > before;
         }
@@ -165,6 +186,8 @@ impl Queue {
         if self.settings.durable {
             turn.effects.records.push(Record::DropQueue(self.id));
         }
+        self.cold.clear();
+        turn.effects.dead_pages.append(&mut self.cold.dead);
         (ready, self.settings.durable, self.slots.take_all())
     }
 }

@@ -14,6 +14,19 @@ struct Node {
     children: BTreeMap<Name, Node>,
 }
 
+impl Node {
+    /// Adds every message at and below this node, whose topic is `path`.
+    fn collect(&self, path: Option<&str>, found: &mut Vec<(Name, Arc<Message>)>) {
+        if let (Some(message), Some(path)) = (&self.message, path) {
+            found.push((path.into(), message.clone()));
+        }
+        for (word, child) in &self.children {
+            let below = path.map_or_else(|| word.to_string(), |path| format!("{path}.{word}"));
+            child.collect(Some(&below), found);
+        }
+    }
+}
+
 /// All retained messages of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
@@ -41,6 +54,15 @@ fn cost(message: &Message) -> u64 {
 }
 
 impl Retained {
+    /// Everything: vhost, topic, message.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Name, Name, Arc<Message>)> + '_ {
+        self.vhosts.iter().flat_map(|(vhost, root)| {
+            let mut found = Vec::new();
+            root.collect(None, &mut found);
+            found.into_iter().map(move |(topic, message)| (vhost.clone(), topic, message))
+        })
+    }
+
     /// Retained messages, some perhaps expired.
     pub(crate) fn len(&self) -> usize {
         self.count

@@ -5,7 +5,7 @@
 //! `e`'s place may go: the usual case of queues that are kept short costs nothing. What stays long (streams, retained
 //! messages, old messages) holds this back; then the log is cleaned by copying.
 
-use super::{Worker, effect::Effects, place::Place};
+use super::{Worker, place::Place};
 
 impl Worker {
     /// What is logged from now on belongs to `epoch`, which is larger than those before.
@@ -19,16 +19,6 @@ impl Worker {
             Place::Queue(queue) => queue.oldest_epoch(),
             Place::Stream(stream) => stream.oldest_epoch(),
         });
-        places.min().into_iter().chain(self.retained_epoch).min()
-    }
-
-    /// Writes the highest number of every queue that holds nothing logged, so that no number is given out twice
-    /// after the records that told it are gone.
-    pub fn log_last_numbers(&self, effects: &mut Effects) {
-        for (_, place) in &self.places {
-            if let Place::Queue(queue) = place {
-                effects.records.extend(queue.last_number());
-            }
-        }
+        places.min()
     }
 }

@@ -29,6 +29,10 @@ pub struct WorkerLimits {
     pub dedup_ids: usize,
     /// Retained messages.
     pub retained_messages: usize,
+    /// Messages in one page file.
+    pub page_messages: usize,
+    /// Bytes ([`model::message::Message::cost_bytes`]) in one page file; a message larger than this has a page of its own.
+    pub page_bytes: u64,
     /// Entries in a message's dead-letter history; beyond it the oldest is left out.
     pub deaths: usize,
 }
@@ -48,6 +52,8 @@ impl Default for WorkerLimits {
             read_bytes: 10 * 1024 * 1024,
             dedup_ids: 1_000_000,
             retained_messages: 1_000_000,
+            page_messages: 16_384,
+            page_bytes: 8 * 1024 * 1024,
             deaths: 64,
         }
     }

@@ -21,17 +21,18 @@ mod tests;
 pub(crate) mod turn;
 
 use crate::{queue::Trash, retained::Retained};
+use bytes::Bytes;
 use command::WorkerCommand;
 use connections::Connections;
 use effect::Effects;
 use model::{
-    Millis,
+    Millis, Name,
     ids::{QueueId, WorkerId},
 };
 use place::Place;
 use rustc_hash::FxHashMap;
 use slab::Slab;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use turn::{Turn, turn};
 
 pub use limits::WorkerLimits;
@@ -55,6 +56,8 @@ pub struct WorkerStats {
     pub delayed: u64,
     /// Bytes of all messages in queues and streams, each counted once per queue.
     pub bytes: u64,
+    /// Bytes of those that are in memory, retained ones among them.
+    pub memory_bytes: u64,
     /// Retained messages.
     pub retained: u64,
 }
@@ -74,8 +77,10 @@ pub struct Worker {
     /// Purged messages that are still to be dropped.
     trash: VecDeque<Trash>,
     epoch: u32,
-    /// Epoch since which there is something in the log for retained messages.
-    retained_epoch: Option<u32>,
+    /// Memory is short.
+    pressed: bool,
+    /// What definitions the log holds, by kind and key. What they mean is the topology's business.
+    definitions: BTreeMap<(Name, Name), Bytes>,
 }
 
 impl Worker {
@@ -93,7 +98,8 @@ impl Worker {
             timers: BTreeSet::new(),
             trash: VecDeque::new(),
             epoch: 0,
-            retained_epoch: None,
+            pressed: false,
+            definitions: BTreeMap::new(),
         }
     }
 
@@ -132,7 +138,24 @@ impl Worker {
                 self.answer_retained(asker, &vhost, &filter, now, effects);
             }
             WorkerCommand::Define { asker, kind, key, value } => {
-                Self::define(asker, kind, key, value, effects);
+                self.define(asker, kind, key, value, effects);
+            }
+            WorkerCommand::PagedOut { queue, shard: _, first, file } => {
+                let known = self.with(queue, now, effects, |place, turn| {
+                    if let Place::Queue(queue) = place {
+                        queue.paged_out(first, file, turn);
+                    }
+                });
+                if known.is_none() {
+                    effects.dead_pages.extend(file.map(|(no, _)| no));
+                }
+            }
+            WorkerCommand::PagedIn { queue, shard: _, page, records } => {
+                self.with(queue, now, effects, |place, turn| {
+                    if let Place::Queue(queue) = place {
+                        queue.paged_in(page, records, turn);
+                    }
+                });
             }
             operation => self.operate(operation, now, effects),
         }
@@ -148,7 +171,8 @@ impl Worker {
         {
             let share = self.limits.pump_queue_messages.min(budget);
             let Some(place) = self.places.get_mut(key as usize) else { continue };
-            let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
+            let mut turn =
+                turn(now, effects, &mut self.connections, &self.limits, (self.epoch, self.pressed));
             let handled = place.pump(&mut turn, share);
             place.flush(turn.effects);
             budget = budget.saturating_sub(handled.max(1));
@@ -187,7 +211,8 @@ impl Worker {
             self.timers.pop_first();
             let Some(place) = self.places.get_mut(key as usize) else { continue };
             place.schedule().armed = Millis::MAX;
-            let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
+            let mut turn =
+                turn(now, effects, &mut self.connections, &self.limits, (self.epoch, self.pressed));
             let done = place.tick(&mut turn, budget);
             budget = budget.saturating_sub(done.max(1));
             self.touch(key);
@@ -195,10 +220,18 @@ impl Worker {
         }
     }
 
-    /// Bytes of the log that are still needed, about: messages in durable queues and streams, and retained ones.
+    /// Bytes of the log that are still needed, about: messages in durable queues and streams that are in no page.
     pub fn live_bytes(&self) -> u64 {
         let places: u64 = self.places.iter().map(|(_, place)| place.log_bytes()).sum();
-        places + self.retained.bytes()
+        places
+    }
+
+    /// Memory is short, or is not any more: long queues keep less of what is not needed soon.
+    pub fn press(&mut self, pressed: bool) {
+        if std::mem::replace(&mut self.pressed, pressed) != pressed && pressed {
+            let keys: Vec<u32> = self.places.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+            keys.into_iter().for_each(|key| self.touch(key));
+        }
     }
 
     /// Totals, counted on the spot.
@@ -206,6 +239,7 @@ impl Worker {
         let mut stats = WorkerStats {
             connections: self.connections.len() as u64,
             retained: self.retained.len() as u64,
+            memory_bytes: self.retained.bytes(),
             ..WorkerStats::default()
         };
         for (_, place) in &self.places {
@@ -218,11 +252,13 @@ impl Worker {
                     stats.leased += counts.leased;
                     stats.delayed += counts.delayed;
                     stats.bytes += counts.bytes;
+                    stats.memory_bytes += queue.memory_bytes();
                 }
                 Place::Stream(stream) => {
                     stats.streams += 1;
                     stats.consumers += u64::from(stream.consumers());
                     stats.bytes += stream.bytes();
+                    stats.memory_bytes += stream.bytes();
                 }
             }
         }
@@ -263,7 +299,7 @@ impl Worker {
         act: impl FnOnce(&mut Place, &mut Turn<'_>) -> T,
     ) -> Option<T> {
         let place = self.places.get_mut(key as usize)?;
-        let mut turn = turn(now, effects, &mut self.connections, &self.limits, self.epoch);
+        let mut turn = turn(now, effects, &mut self.connections, &self.limits, (self.epoch, self.pressed));
         let result = act(place, &mut turn);
         self.touch(key);
         Some(result)

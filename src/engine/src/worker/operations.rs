@@ -49,7 +49,7 @@ impl Worker {
             }
             WorkerCommand::Get { asker, queue, auto_ack } => {
                 self.ask(asker, queue, now, effects, |place, turn| match place {
-                    Place::Queue(queue) => Some((queue.take_one(asker, auto_ack, turn), false)),
+                    Place::Queue(queue) => queue.take_one(asker, auto_ack, turn).map(|reply| (reply, false)),
                     Place::Stream(stream) => refused(stream.unsupported("basic.get")),
                 });
             }

@@ -78,9 +78,7 @@ impl Worker {
             }
         };
         // What the broker says of itself it says again after a restart.
-        let own = topic.starts_with(limits::OWN_TOPICS);
-        if kept.is_ok() && !own {
-            self.retained_epoch.get_or_insert(self.epoch);
+        if kept.is_ok() && !topic.starts_with(limits::OWN_TOPICS) {
             effects.records.push(Record::Retain { vhost, topic, message });
         }
         confirm_to(confirm, kept.is_ok(), kept.is_ok(), effects);
@@ -99,12 +97,14 @@ impl Worker {
     }
 
     pub(super) fn define(
+        &mut self,
         asker: Option<Asker>,
         kind: Name,
         key: Name,
         value: Option<Bytes>,
         effects: &mut Effects,
     ) {
+        self.keep_definition(&kind, &key, value.as_ref());
         effects.records.push(Record::Define { kind, key, value });
         effects.durable_replies.extend(asker.map(|asker| (asker, Reply::Done)));
     }

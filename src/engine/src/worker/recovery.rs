@@ -1,22 +1,41 @@
 //! The worker's state as a fold over its log, and what of the log is still needed.
 //!
-//! The log is cleaned from its oldest end: what of a record is live ([`Worker::survivor`]) is appended at the tail and
-//! then the record is trimmed. So a message may be read twice, and later than records about it; and a settlement is
-//! never needed once it is the oldest, because what it settles is older still. The one thing to keep of it is the
-//! highest number that a queue ever gave out.
+//! A snapshot holds everything but the contents of messages that are in the log. So a restart takes in the newest
+//! snapshot ([`Worker::replay`] of its records), then from the log before it only the contents of what was live
+//! ([`Worker::replay_content`]), then all of the log behind it. The log is cleaned from its oldest end: what of it is
+//! live content ([`Worker::survivor`]) and holds back much that is dead is appended again at the tail.
 
 use super::{Worker, effect::Effects, place::Place, turn::Turn};
 use crate::{queue::Queue, stream::Stream};
+use bytes::Bytes;
 use model::{
-    Millis,
-    ids::{Lsn, QueueId},
-    record::Record,
+    Millis, Name,
+    ids::QueueId,
+    limits,
+    record::{Page, Record, Span},
 };
 
 impl Worker {
-    /// Takes in one record of the log, in log order, after all durable queues were created. Records about queues that
-    /// do not exist any more are passed over.
-    pub fn replay(&mut self, record: &Record, _lsn: Lsn) {
+    /// Takes in one record of the log before the snapshot that was taken in: only contents count.
+    pub fn replay_content(&mut self, record: &Record) {
+        match record {
+            Record::Enqueue { message, targets } => {
+                let awaited = targets
+                    .iter()
+                    .filter(|target| self.queue(target.queue).is_some_and(|queue| queue.awaits(target.seq)));
+                let targets: Vec<_> = awaited.copied().collect();
+                if !targets.is_empty() {
+                    self.replay(&Record::Enqueue { message: message.clone(), targets });
+                }
+            }
+            Record::Append { .. } => self.replay(record),
+            _ => {}
+        }
+    }
+
+    /// Takes in one record of the snapshot or the log, in their order, after all durable queues were created. Records
+    /// about queues that do not exist any more are passed over.
+    pub fn replay(&mut self, record: &Record) {
         match record {
             Record::Enqueue { message, targets } => {
                 let share = u32::try_from(message.cost_bytes() / targets.len().max(1)).unwrap_or(u32::MAX);
@@ -54,21 +73,94 @@ impl Worker {
             }
             Record::Retain { vhost, topic, message } => match message {
                 Some(message) => {
-                    self.retained_epoch = Some(0);
                     let count_max = self.limits.retained_messages;
                     // One that does not fit now was refused then, or the limit was lowered.
                     let _ = self.retained.set(vhost, topic, message.clone(), count_max);
                 }
                 None => self.retained.clear(vhost, topic),
             },
-            // A queue that was dropped is not created before the replay; definitions are the topology's.
-            Record::DropQueue(_) | Record::Define { .. } => {}
-            Record::Page { .. } | Record::Lease { .. } | Record::Queue(_) | Record::Shard(_) => {}
+            Record::Lease { queue, until_ms, taken } => {
+                if let Some(queue) = self.queue_mut(*queue) {
+                    queue.replay_lease(*until_ms, taken);
+                }
+            }
+            Record::Page { queue, shard: _, page } => {
+                if let Some(queue) = self.queue_mut(*queue) {
+                    queue.replay_page(*page);
+                }
+            }
+            Record::Queue(state) => {
+                if let Some(queue) = self.queue_mut(state.queue) {
+                    queue.restore(state);
+                }
+            }
+            Record::Define { kind, key, value } => self.keep_definition(kind, key, value.as_ref()),
+            // A queue that was dropped is not created before the replay.
+            Record::DropQueue(_) | Record::Shard(_) => {}
+        }
+    }
+
+    /// Remembers what the log says of a definition.
+    pub(super) fn keep_definition(&mut self, kind: &Name, key: &Name, value: Option<&Bytes>) {
+        let key = (kind.clone(), key.clone());
+        match value {
+            Some(value) => drop(self.definitions.insert(key, value.clone())),
+            None => drop(self.definitions.remove(&key)),
+        }
+    }
+
+    /// Everything that the records so far add up to, but for the contents of messages. To be called behind a
+    /// [`Worker::pump`], when the records of that turn were given to the log.
+    pub fn snapshot(&self) -> Vec<Record> {
+        let definitions = self.definitions.iter().map(|((kind, key), value)| Record::Define {
+            kind: kind.clone(),
+            key: key.clone(),
+            value: Some(value.clone()),
+        });
+        let kept = self.retained.iter().filter(|(_, topic, _)| !topic.starts_with(limits::OWN_TOPICS));
+        let retained =
+            kept.map(|(vhost, topic, message)| Record::Retain { vhost, topic, message: Some(message) });
+        let places = self.places.iter().flat_map(|(_, place)| match place {
+            Place::Queue(queue) => queue.snapshot().map(|state| Record::Queue(Box::new(state))).into_iter(),
+            Place::Stream(_) => None.into_iter(),
+        });
+        definitions.chain(retained).chain(places).collect()
+    }
+
+    /// Every page file that is needed.
+    pub fn pages(&self) -> impl Iterator<Item = Page> + '_ {
+        self.places.iter().flat_map(|(_, place)| {
+            let pages: Vec<Page> = match place {
+                Place::Queue(queue) => queue.pages().collect(),
+                Place::Stream(_) => Vec::new(),
+            };
+            pages
+        })
+    }
+
+    /// What the snapshot says is there and the log does not hold: queue, first and last number. Not empty means that
+    /// the log is damaged.
+    pub fn missing(&self) -> Vec<(String, Span)> {
+        let queues = self.places.iter().filter_map(|(_, place)| match place {
+            Place::Queue(queue) => Some(queue),
+            Place::Stream(_) => None,
+        });
+        queues.flat_map(|queue| queue.missing().into_iter().map(|span| (queue.title(), span))).collect()
+    }
+
+    /// Ends the replay of every queue, without anything coming of it.
+    pub(crate) fn end_replay(&mut self, now: Millis) {
+        for (_, place) in &mut self.places {
+            match place {
+                Place::Queue(queue) => queue.end_replay(now),
+                Place::Stream(_) => {}
+            }
         }
     }
 
     /// Ends recovery: what was replayed becomes deliverable. To be followed by [`Worker::pump`].
     pub fn recovered(&mut self, now: Millis, effects: &mut Effects) {
+        self.end_replay(now);
         let keys: Vec<u32> = self.places.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
             self.with_place(key, now, effects, |place, turn: &mut Turn<'_>| match place {
@@ -78,8 +170,8 @@ impl Worker {
         }
     }
 
-    /// What of a record of the log is still needed; log cleaning appends it at the tail before it trims the record.
-    /// `None` for definitions, which their owner writes anew.
+    /// What of a record's content is still needed; log cleaning appends it at the tail before it trims the record.
+    /// What is not content is in snapshots.
     pub fn survivor(&self, record: &Record) -> Option<Record> {
         match record {
             Record::Enqueue { message, targets } => {
@@ -89,25 +181,10 @@ impl Worker {
                 let targets: Vec<_> = held.copied().collect();
                 (!targets.is_empty()).then(|| Record::Enqueue { message: message.clone(), targets })
             }
-            Record::Settle { queue, seqs } => self.queue(*queue)?.surviving_mark(seqs.iter().max().copied()),
-            Record::Purge { queue, through } => self.queue(*queue)?.surviving_mark(Some(*through)),
-            Record::Count { queue, seq, .. } => self.queue(*queue)?.surviving_count(*seq),
             Record::Append { stream, shard, first_offset, at_ms, messages } => {
                 self.stream(*stream)?.surviving_append(*shard, *first_offset, *at_ms, messages)
             }
-            Record::Trim { stream, shard, .. } => self.stream(*stream)?.surviving_trim(*shard),
-            // The value as it is now, which may be newer: an old one must not come after it.
-            Record::Retain { vhost, topic, .. } => {
-                let message = self.retained.find(vhost, topic)?.clone();
-                let (vhost, topic) = (vhost.clone(), topic.clone());
-                Some(Record::Retain { vhost, topic, message: Some(message) })
-            }
-            Record::DropQueue(_)
-            | Record::Define { .. }
-            | Record::Page { .. }
-            | Record::Lease { .. }
-            | Record::Queue(_)
-            | Record::Shard(_) => None,
+            _ => None,
         }
     }
 

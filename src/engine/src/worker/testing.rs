@@ -4,7 +4,7 @@
 use super::{
     Worker, WorkerLimits,
     command::{Asker, WorkerCommand},
-    effect::Effects,
+    effect::{Effects, PageOut},
 };
 use crate::topology::settings::QueueSettings;
 use bytes::Bytes;
@@ -13,12 +13,15 @@ use model::{
     command::{Consume, QueueStatus, Reply},
     delivery::{Delivery, Lease, Outcome},
     envelope::Envelope,
-    ids::{ConfirmToken, ConnectionId, ConsumerId, Lsn, QueueId, RequestId, WorkerId},
+    ids::{ConfirmToken, ConnectionId, ConsumerId, QueueId, RequestId, WorkerId},
     message::{Body, Message, Native, PropertyCodec},
     record::Record,
     value::Table,
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 struct NoProperties;
 
@@ -55,6 +58,14 @@ pub(crate) struct Rig {
     pub(crate) worker: Worker,
     pub(crate) now: Millis,
     pub(crate) log: Vec<Record>,
+    /// Page files.
+    pub(crate) files: BTreeMap<u64, Vec<Record>>,
+    /// Pages to be written, while the disk is slow.
+    pub(crate) unwritten: VecDeque<PageOut>,
+    pub(crate) slow_disk: bool,
+    next_file: u64,
+    /// Of the turn so far.
+    records: Vec<Record>,
     requests: u64,
 }
 
@@ -64,7 +75,56 @@ impl Rig {
     }
 
     pub(crate) fn with_limits(limits: WorkerLimits) -> Self {
-        Self { worker: Worker::new(WorkerId(0), limits), now: 1_000_000, log: Vec::new(), requests: 0 }
+        Self {
+            worker: Worker::new(WorkerId(0), limits),
+            now: 1_000_000,
+            log: Vec::new(),
+            files: BTreeMap::new(),
+            unwritten: VecDeque::new(),
+            slow_disk: false,
+            next_file: 1,
+            records: Vec::new(),
+            requests: 0,
+        }
+    }
+
+    /// Pumps, reads and writes pages, and takes the records to the log.
+    pub(crate) fn end_turn(&mut self, effects: &mut Effects) {
+        loop {
+            while self.worker.pump(self.now, effects) {}
+            self.log.append(&mut effects.records.clone());
+            self.records.append(&mut effects.records);
+            for no in effects.dead_pages.drain(..) {
+                self.files.remove(&no).expect("a page file dies once");
+            }
+            let asked = std::mem::take(&mut effects.page_ins);
+            self.unwritten.extend(effects.page_outs.drain(..));
+            let wait = self.slow_disk || self.unwritten.is_empty();
+            if asked.is_empty() && wait {
+                effects.records = std::mem::take(&mut self.records);
+                return;
+            }
+            for page_in in asked {
+                let records = self.files[&page_in.page.no].clone();
+                let (queue, shard, page) = (page_in.queue, page_in.shard, page_in.page.no);
+                self.worker.apply(WorkerCommand::PagedIn { queue, shard, page, records }, self.now, effects);
+            }
+            if !self.slow_disk {
+                self.write_page(true, effects);
+            }
+        }
+    }
+
+    /// Writes the next page, or fails to.
+    pub(crate) fn write_page(&mut self, succeeds: bool, effects: &mut Effects) {
+        let Some(out) = self.unwritten.pop_front() else { return };
+        let file = succeeds.then_some((self.next_file, 100));
+        if succeeds {
+            self.files.insert(self.next_file, out.records);
+            self.next_file += 1;
+        }
+        let (queue, shard, first) = (out.queue, out.shard, out.first);
+        self.worker.apply(WorkerCommand::PagedOut { queue, shard, first, file }, self.now, effects);
     }
 
     /// One turn with these commands.
@@ -73,8 +133,7 @@ impl Rig {
         for command in commands {
             self.worker.apply(command, self.now, &mut effects);
         }
-        while self.worker.pump(self.now, &mut effects) {}
-        self.log.extend(effects.records.iter().cloned());
+        self.end_turn(&mut effects);
         effects
     }
 
@@ -84,10 +143,9 @@ impl Rig {
         while let Some(at) = self.worker.next_deadline().filter(|at| *at <= end) {
             self.now = at.max(self.now);
             self.worker.tick(self.now, &mut effects);
-            while self.worker.pump(self.now, &mut effects) {}
+            self.end_turn(&mut effects);
         }
         self.now = end;
-        self.log.extend(effects.records.iter().cloned());
         effects
     }
 
@@ -156,29 +214,39 @@ impl Rig {
         }
     }
 
-    /// This one's log after its first `cut` records were cleaned.
-    pub(crate) fn cleaned_log(&self, cut: usize) -> Vec<Record> {
-        let mut log = self.log[cut..].to_vec();
-        log.extend(self.log[..cut].iter().filter_map(|record| self.worker.survivor(record)));
-        log
+    /// What is left of this one's first `cut` records after they were cleaned.
+    pub(crate) fn survivors(&self, cut: usize) -> Vec<Record> {
+        self.log[..cut].iter().filter_map(|record| self.worker.survivor(record)).collect()
     }
 
     /// Another worker that read a log.
     pub(crate) fn restarted(&self, queues: &[(u64, QueueSettings)], log: &[Record]) -> Rig {
-        let mut rig = self.replayed(queues, log);
+        let mut rig = self.replayed(queues, &[], &[], log);
         let mut effects = Effects::default();
         rig.worker.recovered(rig.now, &mut effects);
+        rig.end_turn(&mut effects);
         rig
     }
 
-    /// Another worker in the middle of its recovery.
-    pub(crate) fn replayed(&self, queues: &[(u64, QueueSettings)], log: &[Record]) -> Rig {
-        let mut rig = Rig::new();
+    /// Another worker in the middle of its recovery: from a snapshot, what of the log before it is left, and the log
+    /// behind it.
+    pub(crate) fn replayed(
+        &self,
+        queues: &[(u64, QueueSettings)],
+        snapshot: &[Record],
+        before: &[Record],
+        log: &[Record],
+    ) -> Rig {
+        let mut rig = Rig::with_limits(self.worker.limits.clone());
         rig.now = self.now;
+        rig.files.clone_from(&self.files);
+        rig.next_file = self.next_file;
         for (number, settings) in queues.iter().filter(|(_, settings)| settings.durable) {
             rig.create(*number, settings.clone());
         }
-        log.iter().for_each(|record| rig.worker.replay(record, Lsn(0)));
+        snapshot.iter().for_each(|record| rig.worker.replay(record));
+        before.iter().for_each(|record| rig.worker.replay_content(record));
+        log.iter().for_each(|record| rig.worker.replay(record));
         rig
     }
 }

@@ -8,6 +8,7 @@ mod fifo;
 mod handles;
 mod limits;
 mod model;
+mod paging;
 mod properties;
 mod recovery;
 mod streams;

@@ -11,6 +11,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) limits: &'a WorkerLimits,
     /// What is logged now belongs to this epoch.
     pub(crate) epoch: u32,
+    /// Memory is short: queues keep little of what is not needed soon.
+    pub(crate) pressed: bool,
 }
 
 /// The worker's side of a step, from the worker's parts.
@@ -19,9 +21,9 @@ pub(crate) fn turn<'a>(
     effects: &'a mut Effects,
     connections: &'a mut Connections,
     limits: &'a WorkerLimits,
-    epoch: u32,
+    (epoch, pressed): (u32, bool),
 ) -> Turn<'a> {
-    Turn { now, effects, connections, limits, epoch }
+    Turn { now, effects, connections, limits, epoch, pressed }
 }
 
 /// When a queue or stream wants the worker's attention.

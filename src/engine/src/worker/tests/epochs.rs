@@ -8,7 +8,7 @@ use crate::{
         testing::{Rig, changed, plain, text},
     },
 };
-use model::{delivery::Outcome, ids::Lsn};
+use model::delivery::Outcome;
 
 fn durable() -> QueueSettings {
     QueueSettings { durable: true, ..QueueSettings::default() }
@@ -53,11 +53,7 @@ fn numbers_are_not_given_out_twice_after_everything_was_dropped() {
     let asker = rig.asker(1);
     rig.turn([WorkerCommand::Purge { asker, queue }]);
     assert_eq!(rig.worker.oldest_epoch(), None);
-    let mut effects = Effects::default();
-    rig.worker.log_last_numbers(&mut effects);
-    let mut again = Rig::new();
-    let queue = again.create(1, durable());
-    effects.records.iter().for_each(|record| again.worker.replay(record, Lsn(0)));
+    let mut again = rig.replayed(&[(1, durable())], &rig.worker.snapshot(), &[], &[]);
     again.worker.recovered(again.now, &mut Effects::default());
     again.publish(queue, lasting("b"));
     let delivery = again.get(queue).unwrap();

@@ -4,6 +4,7 @@ use crate::{
     topology::settings::QueueSettings,
     worker::{
         command::WorkerCommand,
+        effect::Effects,
         testing::{Rig, bodies, changed, message, plain, text},
     },
 };
@@ -68,7 +69,7 @@ fn delays_limits_and_counts_survive() {
 }
 
 #[test]
-fn cleaning_keeps_what_is_live_and_the_last_number() {
+fn a_snapshot_and_the_contents_that_are_left_are_enough() {
     let mut rig = Rig::new();
     let settings = QueueSettings { delivery_limit: Some(9), ..durable() };
     let queue = rig.create(1, settings.clone());
@@ -80,14 +81,47 @@ fn cleaning_keeps_what_is_live_and_the_last_number() {
         rig.ask(|asker| WorkerCommand::Delete { asker, lease: *lease, generation: 0 });
     }
     rig.pass(2000);
-    for cut in 0..=rig.log.len() {
-        let cleaned = rig.cleaned_log(cut);
-        let mut again = rig.restarted(&[(1, settings.clone())], &cleaned);
-        let got = again.receive(queue, 20);
-        assert_eq!(bodies(&got), ["0", "3", "6", "9", "12", "15", "18"], "cut at {cut}");
-        assert!(got.iter().all(|delivery| delivery.earlier_deliveries == 1), "cut at {cut}");
-        again.publish(queue, safe("next"));
-        assert_eq!(again.receive(queue, 1)[0].lease.unwrap().seq, 20, "cut at {cut}");
+    let queues = [(1, settings)];
+    let contents = rig.survivors(rig.log.len());
+    let mut again = rig.replayed(&queues, &rig.worker.snapshot(), &contents, &[]);
+    assert!(again.worker.missing().is_empty());
+    again.worker.recovered(again.now, &mut Effects::default());
+    let got = again.receive(queue, 20);
+    assert_eq!(bodies(&got), ["0", "3", "6", "9", "12", "15", "18"]);
+    assert!(got.iter().all(|delivery| delivery.earlier_deliveries == 1));
+    again.publish(queue, safe("next"));
+    assert_eq!(again.receive(queue, 1)[0].lease.unwrap().seq, 20);
+    let again = rig.replayed(&queues, &rig.worker.snapshot(), &contents[1..], &[]);
+    assert_eq!(again.worker.missing(), [("queue 'q1' in vhost '/'".to_owned(), (0, 0))]);
+}
+
+#[test]
+fn leases_with_a_deadline_outlive_a_restart() {
+    let mut rig = Rig::new();
+    let queue = rig.create(1, durable());
+    let queues = [(1, durable())];
+    for n in 0..3 {
+        rig.publish(queue, safe(&n.to_string()));
+    }
+    let leases: Vec<_> = rig.receive(queue, 3).iter().map(|got| got.lease.unwrap()).collect();
+    rig.ask(|asker| WorkerCommand::Hide { asker, lease: leases[0], generation: 0, lease_ms: 0 });
+    rig.ask(|asker| WorkerCommand::Hide { asker, lease: leases[1], generation: 0, lease_ms: 5000 });
+    let snapshot = rig.worker.snapshot();
+    for mut again in [
+        rig.restarted(&queues, &rig.log),
+        rig.replayed(&queues, &snapshot, &rig.survivors(rig.log.len()), &[]),
+    ] {
+        if again.worker.missing().is_empty() && again.log.is_empty() {
+            again.worker.recovered(again.now, &mut Effects::default());
+        }
+        let got = again.receive(queue, 10);
+        assert_eq!((bodies(&got), got[0].earlier_deliveries), (vec!["0".to_owned()], 1));
+        again.ask(|asker| WorkerCommand::Delete { asker, lease: leases[1], generation: 0 });
+        again.pass(1001);
+        let got = again.receive(queue, 10);
+        assert_eq!(bodies(&got), ["0", "2"], "1 was deleted by its handle of before the restart");
+        again.pass(10_000);
+        assert_eq!(again.status(queue).ready, 2);
     }
 }
 
@@ -111,10 +145,8 @@ fn retained_messages_are_kept_found_and_recovered() {
         }
     };
     assert_eq!(find(&mut rig), ["new"]);
-    for cut in 0..=rig.log.len() {
-        let cleaned = rig.cleaned_log(cut);
-        assert_eq!(find(&mut rig.restarted(&[], &cleaned)), ["new"], "cut at {cut}");
-    }
+    assert_eq!(find(&mut rig.restarted(&[], &rig.log)), ["new"]);
+    assert_eq!(find(&mut rig.restarted(&[], &rig.worker.snapshot())), ["new"]);
 }
 
 #[test]
@@ -136,5 +168,13 @@ fn definitions_go_to_the_log() {
     let effects = rig.turn([WorkerCommand::Define { asker: Some(asker), kind, key, value: None }]);
     assert!(matches!(&effects.records[..], [Record::Define { .. }]));
     assert!(matches!(&effects.durable_replies[..], [(_, Reply::Done)]));
-    assert!(rig.worker.survivor(&effects.records[0]).is_none());
+    let define = |kind: &str, value: Option<&'static str>| WorkerCommand::Define {
+        asker: None,
+        kind: Name::from(kind),
+        key: Name::from("k"),
+        value: value.map(|value| bytes::Bytes::from_static(value.as_bytes())),
+    };
+    rig.turn([define("a", Some("1")), define("b", Some("2")), define("a", Some("3")), define("b", None)]);
+    let snapshot = rig.worker.snapshot();
+    assert!(matches!(&snapshot[..], [Record::Define { value: Some(value), .. }] if value == "3"));
 }
