@@ -1,6 +1,6 @@
 //! Reading many frames at a time: a buffer that is walked in place and only moved when a frame is cut by its end.
 
-use std::io;
+use std::io::{self, Read};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A read buffer over one connection.
@@ -31,6 +31,17 @@ impl Feed {
 
     /// Reads once more; an end of the stream is an error.
     pub async fn fill(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+        let count = from.read(self.room()?).await?;
+        self.filled(count)
+    }
+
+    /// As [`Feed::fill`], on the calling thread.
+    pub fn fill_blocking(&mut self, from: &mut impl Read) -> io::Result<()> {
+        let count = from.read(self.room()?)?;
+        self.filled(count)
+    }
+
+    fn room(&mut self) -> io::Result<&mut [u8]> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -38,12 +49,11 @@ impl Feed {
         if self.end == self.bytes.len() {
             return Err(io::Error::other("a frame does not fit into the read buffer"));
         }
-        match from.read(&mut self.bytes[self.end..]).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
-                self.end += count;
-                Ok(())
-            }
-        }
+        Ok(&mut self.bytes[self.end..])
+    }
+
+    fn filled(&mut self, count: usize) -> io::Result<()> {
+        self.end += count;
+        if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@
 pub struct Latencies {
     buckets: Vec<u64>,
     count: u64,
+    nanos: u64,
 }
 
 const STEPS: u32 = 16;
@@ -30,6 +31,7 @@ impl Latencies {
         }
         self.buckets[bucket] += 1;
         self.count += 1;
+        self.nanos = self.nanos.saturating_add(nanos);
     }
 
     /// Adds another run's counts.
@@ -41,6 +43,12 @@ impl Latencies {
             *mine += theirs;
         }
         self.count += other.count;
+        self.nanos = self.nanos.saturating_add(other.nanos);
+    }
+
+    /// Nanoseconds on average; `None` without samples.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.nanos as f64 / self.count as f64)
     }
 
     /// Nanoseconds that the given share of the samples stayed below; `None` without samples.

@@ -3,6 +3,7 @@
 
 mod amqp;
 mod brokers;
+mod durable;
 mod feed;
 mod latency;
 mod limits;
@@ -30,6 +31,8 @@ const HELP: &str = "compare [--quick] [--seconds S] [--rounds N] [--only amqp|mq
   --only       one table
   --rows       only rows whose name contains this
   --broker     only this broker; may be given again. Default: all that are installed
+
+compare durable --help: what durability costs
 ";
 
 /// What to do.
@@ -155,16 +158,26 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+fn or_exit<T>(result: Result<T, String>) -> T {
+    result.unwrap_or_else(|text| {
+        eprintln!("{text}");
+        std::process::exit(2)
+    })
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(text) => {
-            eprintln!("{text}");
-            std::process::exit(2);
-        }
-    };
     raise_open_files();
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "durable").is_some() {
+        let options = or_exit(durable::parse(arguments, broker));
+        let runtime = tokio::runtime::Handle::current();
+        if let Err(error) = tokio::task::spawn_blocking(move || durable::run(&options, &runtime)).await {
+            or_exit::<()>(Err(error.to_string()));
+        }
+        return;
+    }
+    let options = or_exit(parse(arguments));
     let wanted = |name: &str| options.only.as_deref().is_none_or(|only| only == name);
     let speaking = |shut_out: Kind| -> Vec<Kind> {
         options.brokers.iter().filter(|kind| **kind != shut_out).cloned().collect()

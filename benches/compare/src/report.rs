@@ -21,7 +21,8 @@ impl Measured {
     }
 }
 
-fn rate(per_second: f64) -> String {
+/// A rate in the unit that suits it.
+pub fn rate(per_second: f64) -> String {
     match per_second {
         r if r >= 1e6 => format!("{:.2} M/s", r / 1e6),
         r if r >= 1e4 => format!("{:.0} k/s", r / 1e3),
@@ -30,7 +31,8 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-fn latency(nanos: Option<u64>) -> String {
+/// A time in the unit that suits it.
+pub fn latency(nanos: Option<u64>) -> String {
     match nanos {
         None => "-".into(),
         Some(n) if n >= 10_000_000 => format!("{:.0} ms", n as f64 / 1e6),
@@ -39,7 +41,8 @@ fn latency(nanos: Option<u64>) -> String {
     }
 }
 
-fn optional(value: Option<f64>, decimals: usize) -> String {
+/// A number, or a dash where there is none.
+pub fn optional(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
 }
 

@@ -1,5 +1,6 @@
 //! Which loads are compared.
 
+use crate::amqp::wire::QueueKind;
 use crate::load::Shape;
 use crate::{amqp, mqtt};
 use mqttbytes::QoS;
@@ -36,7 +37,8 @@ pub fn amqp(duration: Duration) -> Vec<Row> {
                     let ack = if manual_ack { "manual ack" } else { "auto-ack" };
                     let kind = if persistent { "persistent, confirms" } else { "transient" };
                     let name = format!("1 to {copies}, {ack}, {kind}, {size}");
-                    rows.push(Row { name, load: Load::Amqp(amqp::Row { shape, manual_ack, persistent }) });
+                    let queues = if persistent { QueueKind::Durable } else { QueueKind::Transient };
+                    rows.push(Row { name, load: Load::Amqp(amqp::Row { shape, manual_ack, queues }) });
                 }
             }
         }

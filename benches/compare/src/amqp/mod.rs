@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
-use wire::{Connection, Seen, push_ack, walk};
+use wire::{Connection, QueueKind, Seen, push_ack, walk};
 
 /// Unacknowledged messages a consumer may hold, as typical clients set it.
 const PREFETCH: u16 = 300;
@@ -25,8 +25,8 @@ pub struct Row {
     pub shape: Shape,
     /// Consumers acknowledge every message; else the broker takes it as done when sent.
     pub manual_ack: bool,
-    /// Durable queues, persistent messages.
-    pub persistent: bool,
+    /// Messages are persistent where the queues are durable.
+    pub queues: QueueKind,
 }
 
 /// Runs a row against the broker at `address`.
@@ -39,7 +39,7 @@ pub async fn run(address: SocketAddr, row: &Row) -> io::Result<Outcome> {
     }
     let mut consumers = Vec::new();
     for name in &names {
-        publisher.declare(name, row.persistent).await?;
+        publisher.declare(name, row.queues).await?;
         if !single {
             publisher.bind(EXCHANGE, name).await?;
         }
@@ -57,7 +57,8 @@ pub async fn run(address: SocketAddr, row: &Row) -> io::Result<Outcome> {
         receivers.spawn(receive(run.clone(), from, to, consumer.feed, row.manual_ack));
     }
     let (exchange, key) = if single { ("", names[0].as_str()) } else { (EXCHANGE, "") };
-    let template = wire::publish(exchange, key, row.persistent, row.shape.payload_bytes)?;
+    let persistent = row.queues != QueueKind::Transient;
+    let template = wire::publish(exchange, key, persistent, row.shape.payload_bytes)?;
     let (from, to) = publisher.stream.into_split();
     receivers.spawn(count_confirms(run.clone(), from, publisher.feed));
     publish(&run, to, template).await?;
@@ -86,31 +87,30 @@ async fn publish(run: &Run, mut to: OwnedWriteHalf, template: (Vec<u8>, usize)) 
 
 /// Which of the publishes are confirmed: confirms may come out of order and cumulatively.
 #[derive(Default)]
-struct Confirms {
+pub struct Confirms {
     /// Every tag up to here is.
-    all_to: u64,
+    pub all_to: u64,
     /// Whether the ones after it are.
     beyond: VecDeque<bool>,
 }
 
 impl Confirms {
-    /// Takes in one basic.ack and answers how many publishes it newly confirmed.
-    fn take(&mut self, tag: u64, multiple: bool) -> usize {
-        let Some(place) = tag.checked_sub(self.all_to + 1).map(|place| place as usize) else { return 0 };
+    /// Takes in one basic.ack and tells the tag of each publish that it newly confirmed.
+    pub fn take(&mut self, tag: u64, multiple: bool, mut newly: impl FnMut(u64)) {
+        let Some(place) = tag.checked_sub(self.all_to + 1).map(|place| place as usize) else { return };
         if self.beyond.len() <= place {
             self.beyond.resize(place + 1, false);
         }
         let from = if multiple { 0 } else { place };
-        let mut newly = 0;
-        for done in self.beyond.range_mut(from..=place) {
-            newly += usize::from(!*done);
-            *done = true;
+        for (done, tag) in self.beyond.range_mut(from..=place).zip(self.all_to + 1 + from as u64..) {
+            if !std::mem::replace(done, true) {
+                newly(tag);
+            }
         }
         while self.beyond.front() == Some(&true) {
             self.beyond.pop_front();
             self.all_to += 1;
         }
-        newly
     }
 }
 
@@ -121,7 +121,7 @@ async fn count_confirms(run: Arc<Run>, mut from: OwnedReadHalf, mut feed: Feed) 
         let mut newly = 0;
         while let Some((seen, used)) = walk(feed.pending()) {
             match seen {
-                Seen::Confirmed(tag, multiple) => newly += confirms.take(tag, multiple),
+                Seen::Confirmed(tag, multiple) => confirms.take(tag, multiple, |_| newly += 1),
                 Seen::Closed(why) => return Err(io::Error::other(String::from_utf8_lossy(why).into_owned())),
                 _ => {}
             }
@@ -174,7 +174,7 @@ fn take_bodies(
         match seen {
             Seen::Deliver(tag) => {
                 if let Some(acks) = acks.as_deref_mut() {
-                    push_ack(acks, tag);
+                    push_ack(acks, tag, false);
                 }
             }
             Seen::Body(body) => {
@@ -196,10 +196,16 @@ mod tests {
     #[test]
     fn confirms_count_each_publish_once() {
         let mut confirms = Confirms::default();
-        for (tag, multiple, newly) in
-            [(2, false, 1), (1, false, 1), (4, false, 1), (5, true, 2), (5, true, 0)]
-        {
-            assert_eq!(confirms.take(tag, multiple), newly, "{tag}");
+        for (tag, multiple, expected) in [
+            (2, false, vec![2]),
+            (1, false, vec![1]),
+            (4, false, vec![4]),
+            (5, true, vec![3, 5]),
+            (5, true, vec![]),
+        ] {
+            let mut newly = Vec::new();
+            confirms.take(tag, multiple, |tag| newly.push(tag));
+            assert_eq!(newly, expected, "{tag}");
         }
         assert_eq!((confirms.all_to, confirms.beyond.len()), (5, 0));
     }

@@ -6,7 +6,7 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame,
 use amq_protocol::protocol::{
     AMQPClass, BasicProperties, basic, channel, confirm, connection, exchange, queue,
 };
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
@@ -17,6 +17,17 @@ pub const CHANNEL: u16 = 1;
 
 /// Frame size that both brokers of the comparison offer.
 const FRAME_BYTES_MAX: u32 = 131_072;
+
+/// How a queue keeps its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Gone with the broker.
+    Transient,
+    /// Durable, the broker's usual kind.
+    Durable,
+    /// RabbitMQ's replicated kind, here with one replica.
+    Quorum,
+}
 
 /// A connection with channel 1 open.
 pub struct Connection {
@@ -89,17 +100,33 @@ impl Connection {
     }
 
     /// Declares a queue, emptied and deleted with the last connection that needs it by [`Connection::delete`].
-    pub async fn declare(&mut self, name: &str, durable: bool) -> io::Result<()> {
+    pub async fn declare(&mut self, name: &str, kind: QueueKind) -> io::Result<()> {
+        self.declare_queue(name, kind, false).await.map(drop)
+    }
+
+    /// How many messages are ready in a queue that is there.
+    pub async fn count(&mut self, name: &str, kind: QueueKind) -> io::Result<u64> {
+        self.declare_queue(name, kind, true).await
+    }
+
+    async fn declare_queue(&mut self, name: &str, kind: QueueKind, passive: bool) -> io::Result<u64> {
+        let mut arguments = FieldTable::default();
+        if kind == QueueKind::Quorum {
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        }
         let declare = queue::Declare {
             queue: name.into(),
-            passive: false,
-            durable,
+            passive,
+            durable: kind != QueueKind::Transient,
             exclusive: false,
             auto_delete: false,
             nowait: false,
-            arguments: FieldTable::default(),
+            arguments,
         };
-        self.call(CHANNEL, AMQPClass::Queue(queue::AMQPMethod::Declare(declare))).await.map(drop)
+        match self.call(CHANNEL, AMQPClass::Queue(queue::AMQPMethod::Declare(declare))).await? {
+            AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)) => Ok(u64::from(ok.message_count)),
+            other => Err(failed(format!("unexpected {other:?}"))),
+        }
     }
 
     /// Deletes a queue.
@@ -212,9 +239,9 @@ pub fn walk(bytes: &[u8]) -> Option<(Seen<'_>, usize)> {
     Some((seen, 8 + size))
 }
 
-/// Appends the frame of one basic.ack.
-pub fn push_ack(out: &mut Vec<u8>, tag: u64) {
+/// Appends the frame of one basic.ack; with `multiple`, of all up to this tag.
+pub fn push_ack(out: &mut Vec<u8>, tag: u64, multiple: bool) {
     out.extend_from_slice(&[1, 0, CHANNEL as u8, 0, 0, 0, 13, 0, 60, 0, 80]);
     out.extend_from_slice(&tag.to_be_bytes());
-    out.extend_from_slice(&[0, 0xce]);
+    out.extend_from_slice(&[u8::from(multiple), 0xce]);
 }
