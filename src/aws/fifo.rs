@@ -1,7 +1,12 @@
-//! What was answered to recent FIFO sends, so that a repeated one gets the same answer. The queue itself refuses the
-//! duplicate; this only remembers ids, for the five minutes that deduplication lasts.
+//! What a send of SQS or SNS is known by, and what was answered to recent FIFO sends, so that a repeated one gets the
+//! same answer. The queue itself refuses the duplicate; this only remembers ids, for the five minutes that
+//! deduplication lasts.
 
-use model::Millis;
+use super::context::Context;
+use aws_protocol::json::Object;
+use aws_protocol::native;
+use model::message::Message;
+use model::{Millis, Name};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +22,55 @@ pub(super) struct Sent {
     pub(super) id: [u8; 16],
     /// Sequence number.
     pub(super) sequence: u64,
+}
+
+/// What a send is answered with in every service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Message id.
+    pub(super) id: [u8; 16],
+    /// Sequence number, of FIFO queues and topics.
+    pub(super) sequence: Option<u64>,
+}
+
+impl Identity {
+    /// The identity of an earlier send of the same, or a new one.
+    pub(super) fn of(context: &Context<'_>, sent: Option<Sent>, fifo: bool) -> Self {
+        match sent {
+            Some(Sent { id, sequence }) => Self { id, sequence: fifo.then_some(sequence) },
+            None => {
+                let sequence = fifo.then(|| context.door.ids.sequence(context.now));
+                Self { id: context.door.ids.next(), sequence }
+            }
+        }
+    }
+
+    /// `MessageId`, which comes first.
+    pub(super) fn write_id(&self, object: &mut Object<'_>) {
+        object.text("MessageId", &native::uuid(&self.id));
+    }
+
+    /// `SequenceNumber` where there is one.
+    pub(super) fn write_sequence(&self, object: &mut Object<'_>) {
+        if let Some(sequence) = self.sequence {
+            object.text("SequenceNumber", &format!("{sequence:020}"));
+        }
+    }
+
+    /// Remembers that `key` was answered with this.
+    pub(super) fn note(&self, context: &Context<'_>, key: &Key<'_>) {
+        if let Some(sequence) = self.sequence {
+            context.door.recent.note(key, Sent { id: self.id, sequence }, context.now);
+        }
+    }
+}
+
+/// Gives a message its group and deduplication id, if it has any.
+pub(super) fn set_order(message: &mut Message, group: Option<Name>, dedup: Option<Name>) {
+    if group.is_some() || dedup.is_some() {
+        let extra = message.extra_mut();
+        (extra.group, extra.dedup) = (group, dedup);
+    }
 }
 
 /// Sends by what makes them the same.

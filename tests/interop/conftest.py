@@ -6,6 +6,7 @@ import pytest
 
 import broker as brokers
 import clients
+import restartable
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,17 @@ def broker():
     printed = running.printed()[-4000:] if died else ""
     running.stop()
     assert not died, f"the broker ended during the tests:\n{printed}"
+
+
+@pytest.fixture
+def mortal():
+    """A broker of the test's own, with WebSocket doors: `crash()` kills it and starts it on the same data."""
+    running = restartable.Mortal().start()
+    yield running
+    died = not running.alive()
+    printed = running.printed()[-4000:] if died else ""
+    running.stop()
+    assert not died, f"the broker ended during the test:\n{printed}"
 
 
 @pytest.fixture

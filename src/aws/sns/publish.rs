@@ -2,7 +2,7 @@
 
 use super::{Topic, fail, invalid};
 use crate::aws::context::{Answer, Context};
-use crate::aws::fifo::{Key, Sent};
+use crate::aws::fifo::{Identity, Key, set_order};
 use crate::aws::input::parse;
 use crate::aws::sqs;
 use aws_protocol::attributes::{self, Attribute, AttributesInput};
@@ -56,17 +56,14 @@ struct Batch<'a> {
 }
 
 struct Receipt {
-    id: [u8; 16],
-    sequence: Option<u64>,
+    identity: Identity,
     dedup: Option<Name>,
 }
 
 impl Receipt {
     fn write(&self, object: &mut Object<'_>) {
-        object.text("MessageId", &native::uuid(&self.id));
-        if let Some(sequence) = self.sequence {
-            object.text("SequenceNumber", &format!("{sequence:020}"));
-        }
+        self.identity.write_id(object);
+        self.identity.write_sequence(object);
     }
 }
 
@@ -170,9 +167,9 @@ fn settle(
 ) -> Result<(), ApiError> {
     let gone = || BrokerError::new(ErrorKind::Unavailable, "the message was not taken in");
     published.unwrap_or_else(|| Err(gone())).map_err(|error| fail(&error))?;
-    if let (Some(dedup), Some(sequence)) = (&receipt.dedup, receipt.sequence) {
+    if let Some(dedup) = &receipt.dedup {
         let key: Key<'_> = (&topic.place.vhost, topic.name(), None, dedup);
-        context.door.recent.note(&key, Sent { id: receipt.id, sequence }, context.now);
+        receipt.identity.note(context, &key);
     }
     Ok(())
 }
@@ -220,13 +217,9 @@ fn build(
     let sent = dedup.as_ref().and_then(|dedup| {
         context.door.recent.find(&(&topic.place.vhost, topic.name(), None, dedup), context.now)
     });
-    let id = sent.map_or_else(|| context.door.ids.next(), |sent| sent.id);
-    let sequence = topic.is_fifo().then(|| match sent {
-        Some(sent) => sent.sequence,
-        None => context.door.ids.sequence(context.now),
-    });
+    let identity = Identity::of(context, sent, topic.is_fifo());
     let flags = if payload::is_text(&body) { native::TEXT } else { 0 };
-    let native = native::encode(flags, &id, |writer| {
+    let native = native::encode(flags, &identity.id, |writer| {
         for attribute in &own {
             writer.attribute(attribute);
         }
@@ -234,19 +227,15 @@ fn build(
             .optional(native::SUBJECT, entry.subject.as_deref())
             .optional(native::GROUP, group.as_deref())
             .optional(native::SQS_BODY, variant.as_deref());
-        if let Some(sequence) = sequence {
+        if let Some(sequence) = identity.sequence {
             writer.system(native::SEQUENCE, &sequence.to_be_bytes());
         }
     });
     // Exchanges bound behind the topic route by it.
     let key = entry.subject.as_deref().unwrap_or(topic.name());
     let mut message = context.message(topic.name(), key, native, Bytes::from(body.into_owned()));
-    if group.is_some() || dedup.is_some() {
-        let extra = message.extra_mut();
-        extra.group = group;
-        extra.dedup = dedup.clone();
-    }
-    Ok((Arc::new(message), Receipt { id, sequence, dedup }))
+    set_order(&mut message, group, dedup.clone());
+    Ok((Arc::new(message), Receipt { identity, dedup }))
 }
 
 /// Message group and deduplication id.

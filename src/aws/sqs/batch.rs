@@ -2,9 +2,21 @@
 
 use aws_protocol::error::{ApiError, sqs};
 use aws_protocol::json::Object;
+use serde::Deserialize;
+use std::borrow::Cow;
 
 /// Most entries of one batch.
 const ENTRIES_MAX: usize = 10;
+
+/// Input of the batch operations.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Batch<'a, E> {
+    #[serde(borrow, default)]
+    pub(super) queue_url: Option<Cow<'a, str>>,
+    #[serde(default = "Vec::new")]
+    pub(super) entries: Vec<E>,
+}
 
 /// Checks the ids of a batch. Errors: the batch errors of SQS.
 pub(super) fn check_ids<'a>(ids: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<(), ApiError> {

@@ -1,9 +1,10 @@
 //! `SendMessage` and `SendMessageBatch`.
 
 use super::attributes::{MESSAGE_BYTES_MAX, argument};
-use super::{Target, batch, fail, invalid, missing, no_queue, within};
+use super::batch::{self, Batch};
+use super::{Target, fail, invalid, missing, no_queue, within};
 use crate::aws::context::{Answer, Context};
-use crate::aws::fifo::{Key, Sent};
+use crate::aws::fifo::{Identity, Key, Sent, set_order};
 use crate::aws::input::{integer, parse};
 use aws_protocol::attributes::{self, Attribute, AttributesInput, Content};
 use aws_protocol::error::{ApiError, sqs};
@@ -40,29 +41,20 @@ struct Entry<'a> {
     message_group_id: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Batch<'a> {
-    #[serde(borrow, default)]
-    queue_url: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    entries: Vec<Entry<'a>>,
-}
-
 /// What a send is answered with.
 struct Receipt {
-    id: [u8; 16],
+    identity: Identity,
     body_md5: String,
     attributes_md5: String,
     system_md5: String,
-    sequence: Option<u64>,
     /// Deduplication group and id, for the memory of recent sends.
     dedup: Option<(Option<Name>, Name)>,
 }
 
 impl Receipt {
     fn write(&self, object: &mut Object<'_>) {
-        object.text("MessageId", &native::uuid(&self.id)).text("MD5OfMessageBody", &self.body_md5);
+        self.identity.write_id(object);
+        object.text("MD5OfMessageBody", &self.body_md5);
         let digests = [
             ("MD5OfMessageAttributes", &self.attributes_md5),
             ("MD5OfMessageSystemAttributes", &self.system_md5),
@@ -70,9 +62,7 @@ impl Receipt {
         for (name, digest) in digests {
             object.optional(name, Some(digest.as_str()).filter(|digest| !digest.is_empty()));
         }
-        if let Some(sequence) = self.sequence {
-            object.text("SequenceNumber", &format!("{sequence:020}"));
-        }
+        self.identity.write_sequence(object);
     }
 }
 
@@ -92,7 +82,7 @@ pub(super) async fn send(context: &Context<'_>, input: &[u8]) -> Answer {
 
 /// `SendMessageBatch`.
 pub(super) async fn send_batch(context: &Context<'_>, input: &[u8]) -> Answer {
-    let input: Batch<'_> = parse(input)?;
+    let input: Batch<'_, Entry<'_>> = parse(input)?;
     let target = Target::of(context, input.queue_url.as_deref())?;
     batch::check_ids(input.entries.iter().map(Entry::id))?;
     let bytes: usize = input.entries.iter().map(Entry::size).sum();
@@ -132,9 +122,9 @@ fn settle(
     if routed.destinations == 0 {
         return Err(no_queue());
     }
-    if let (Some((group, dedup)), Some(sequence)) = (&receipt.dedup, receipt.sequence) {
+    if let Some((group, dedup)) = &receipt.dedup {
         let key: Key<'_> = (&target.place.vhost, target.name(), group.as_deref(), dedup);
-        context.door.recent.note(&key, Sent { id: receipt.id, sequence }, context.now);
+        receipt.identity.note(context, &key);
     }
     Ok(())
 }
@@ -172,33 +162,27 @@ fn build(
     let order = fifo(context, target, entry, body)?;
     let decoded = decode(body, &own)?;
     let trace = trace_header(&system)?;
-    let id = order.sent.map_or_else(|| context.door.ids.next(), |sent| sent.id);
-    let sequence = target.queue.settings.fifo.then(|| match order.sent {
-        Some(sent) => sent.sequence,
-        None => context.door.ids.sequence(context.now),
-    });
+    let identity = Identity::of(context, order.sent, target.queue.settings.fifo);
     let flags = if decoded.is_some() { native::DECODED } else { native::TEXT };
     // Properties and body share one block.
     let bytes = decoded.as_deref().unwrap_or(body.as_bytes());
     let properties = own.iter().map(|attribute| attribute.cost_bytes() + 9).sum::<usize>();
     let mut block = BytesMut::with_capacity(18 + properties + bytes.len() + 128);
-    let mut writer = native::Writer::begin(&mut block, flags, &id);
+    let mut writer = native::Writer::begin(&mut block, flags, &identity.id);
     for attribute in &own {
         writer.attribute(attribute);
     }
     writer.optional(native::GROUP, order.group.as_deref());
-    if let Some(sequence) = sequence {
+    if let Some(sequence) = identity.sequence {
         writer.system(native::SEQUENCE, &sequence.to_be_bytes());
     }
     let native = Native { codec: &AWS, properties: block.split().freeze() };
     block.extend_from_slice(bytes);
     let mut message = context.message("", target.name(), native, block.freeze());
     message.delay_ms = delay(target, entry)?;
-    if order.group.is_some() || order.dedup.is_some() || trace.is_some() {
-        let extra = message.extra_mut();
-        extra.group = order.group.clone();
-        extra.dedup = order.dedup.clone();
-        extra.trace = trace;
+    set_order(&mut message, order.group.clone(), order.dedup.clone());
+    if trace.is_some() {
+        message.extra_mut().trace = trace;
     }
     let (mut body_md5, mut attributes_md5, mut system_md5) =
         (String::with_capacity(32), String::new(), String::new());
@@ -210,8 +194,8 @@ fn build(
         attributes::md5_of(&mut system_md5, &system);
     }
     let scope = order.group.filter(|_| target.queue.settings.dedup_per_group);
-    let dedup = order.dedup.filter(|_| sequence.is_some()).map(|dedup| (scope, dedup));
-    Ok((Arc::new(message), Receipt { id, body_md5, attributes_md5, system_md5, sequence, dedup }))
+    let dedup = order.dedup.filter(|_| identity.sequence.is_some()).map(|dedup| (scope, dedup));
+    Ok((Arc::new(message), Receipt { identity, body_md5, attributes_md5, system_md5, dedup }))
 }
 
 fn check_size(target: &Target, body: &str, own: &[Attribute<'_>]) -> Result<(), ApiError> {

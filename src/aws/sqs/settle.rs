@@ -1,6 +1,7 @@
 //! `DeleteMessage` and `ChangeMessageVisibility`, one and many.
 
-use super::{Target, batch, fail, invalid, missing, within};
+use super::batch::{self, Batch};
+use super::{Target, fail, invalid, missing, within};
 use crate::aws::context::{Answer, Context};
 use crate::aws::input::{integer, parse};
 use aws_protocol::error::{ApiError, sqs};
@@ -22,15 +23,6 @@ struct Entry<'a> {
     receipt_handle: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "integer")]
     visibility_timeout: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Batch<'a> {
-    #[serde(borrow, default)]
-    queue_url: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    entries: Vec<Entry<'a>>,
 }
 
 impl Entry<'_> {
@@ -58,7 +50,7 @@ pub(super) async fn delete(context: &Context<'_>, input: &[u8]) -> Answer {
 
 /// `DeleteMessageBatch`.
 pub(super) async fn delete_batch(context: &Context<'_>, input: &[u8]) -> Answer {
-    let input: Batch<'_> = parse(input)?;
+    let input: Batch<'_, Entry<'_>> = parse(input)?;
     let target = Target::of(context, input.queue_url.as_deref())?;
     batch::check_ids(input.entries.iter().map(Entry::id))?;
     let each =
@@ -89,7 +81,7 @@ pub(super) async fn change(context: &Context<'_>, input: &[u8]) -> Answer {
 
 /// `ChangeMessageVisibilityBatch`.
 pub(super) async fn change_batch(context: &Context<'_>, input: &[u8]) -> Answer {
-    let input: Batch<'_> = parse(input)?;
+    let input: Batch<'_, Entry<'_>> = parse(input)?;
     let target = Target::of(context, input.queue_url.as_deref())?;
     batch::check_ids(input.entries.iter().map(Entry::id))?;
     let each =

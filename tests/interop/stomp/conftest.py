@@ -1,4 +1,4 @@
-"""Fixtures of the STOMP scenarios: frames by hand, and a broker with WebSocket doors that may be killed."""
+"""Fixtures of the STOMP scenarios: frames by hand."""
 
 import pathlib
 import sys
@@ -8,7 +8,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import frames  # noqa: E402
-import restartable  # noqa: E402
 
 
 @pytest.fixture
@@ -23,14 +22,3 @@ def raw(port):
     yield connect
     for each in made:
         each.close()
-
-
-@pytest.fixture
-def mortal():
-    """A broker of the test's own: `crash()` kills it and starts it on the same data."""
-    running = restartable.Mortal().start()
-    yield running
-    died = not running.alive()
-    printed = running.printed()[-4000:] if died else ""
-    running.stop()
-    assert not died, f"the broker ended during the test:\n{printed}"
