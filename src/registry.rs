@@ -21,6 +21,11 @@ use stomp::{StompConfig, StompSession};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+/// The id of the message that a session keeps under a number, if that is what it is.
+pub(crate) fn kept_message_id(slot: u32, value: &[u8]) -> Option<Name> {
+    mqtt::kept_message_id(slot, value)
+}
+
 /// Every property codec, by the tag that it has in the log.
 pub(crate) fn codec(tag: &str) -> Option<&'static dyn PropertyCodec> {
     let codecs: [&'static dyn PropertyCodec; 4] =

@@ -2,10 +2,11 @@
 
 use super::sessions::{self, Sessions};
 use crate::config::Config;
-use crate::registry::{Behaviours, codec};
+use crate::registry::{Behaviours, codec, kept_message_id};
 use engine::topology::{Change, Definitions};
 use engine::worker::{Worker, WorkerLimits, effect::Effects};
 use model::{Millis, Name, ids::WorkerId, record::Record};
+use rustc_hash::FxHashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,7 +31,7 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     // are read first, so that messages need not be kept aside until their queues are known.
     let mut each = |_, record| {
         if let Record::Define { kind, key, value } = record {
-            define(&mut definitions, &mut sessions, &kind, &key, value, now);
+            define(&mut definitions, &mut sessions, &kind, &key, value, &codecs());
         }
     };
     store::definitions(&log_dir(config, 0)?, &RealDisk, &codecs(), &mut each)
@@ -47,8 +48,11 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     for vhost in config.vhosts.iter().map(String::as_str).chain(["/"]) {
         definitions.ensure_vhost(&Name::from(vhost));
     }
+    let held: FxHashSet<Name> =
+        sessions.kept().filter_map(|(slot, value)| kept_message_id(slot, value)).collect();
     let mut recovered = Vec::new();
     for mut worker in workers {
+        worker.expect_once(held.clone());
         let (log, effects) = replay(config, &mut worker, now)?;
         recovered.push((worker, effects, Arc::new(log)));
     }
@@ -77,10 +81,10 @@ fn define(
     kind: &Name,
     key: &Name,
     value: Option<bytes::Bytes>,
-    now: Millis,
+    codecs: &CodecLookup,
 ) {
     if kind == sessions::RECORD_KIND {
-        if let Err(error) = sessions.restore(key, value.as_deref(), now) {
+        if let Err(error) = sessions.restore(key, value.as_deref(), codecs) {
             tracing::error!(
                 session = &**key,
                 error,

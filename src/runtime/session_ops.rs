@@ -4,13 +4,15 @@ use super::sessions::{self, Opening, SessionKey};
 use super::topology_task::{After, TopologyTask};
 use bytes::Bytes;
 use engine::subscription::Subscriber;
-use engine::worker::command::{Asker, WorkerCommand};
+use engine::worker::command::{Asker, Targets, WorkerCommand};
 use model::{
     Millis, Name,
     command::{DelayedWill, Op, Publish, Reply, Signal},
     definition::{QueueDeclare, SendRetained, Subscription},
+    delivery::VIA_RETAINED,
     error::{BrokerError, ErrorKind},
-    ids::{ConnectionId, ConsumerId, WorkerId},
+    ids::{ConfirmToken, ConnectionId, ConsumerId, QueueId, WorkerId},
+    message::Message,
 };
 use std::sync::Arc;
 
@@ -37,8 +39,7 @@ impl TopologyTask {
             }
             Op::Keep { slot, value } => {
                 let key = self.held_by(asker.connection)?;
-                self.keep(&key, slot, value);
-                self.answer_durably(asker, Reply::Done);
+                self.keep(asker, &key, slot, value);
                 Ok(())
             }
             Op::Subscribe { subscription, retained } => {
@@ -48,7 +49,7 @@ impl TopologyTask {
             Op::Unsubscribe { filter, share } => {
                 let key = self.held_by(asker.connection)?;
                 let existed = self.unsubscribe(&key, &filter, share.as_ref());
-                self.record_session(&key);
+                self.record_session(&key, None);
                 self.answer_durably(asker, Reply::Existed(existed));
                 Ok(())
             }
@@ -59,8 +60,8 @@ impl TopologyTask {
         }
     }
 
-    /// Puts the subscriptions of recovered sessions back into the topic space.
-    pub(super) fn resume_sessions(&mut self) {
+    /// Puts the subscriptions of recovered sessions back into the topic space, and does what was due meanwhile.
+    pub(super) fn resume_sessions(&mut self, now: Millis) {
         for key in self.sessions.keys() {
             let subscriptions = self.sessions.entry(&key).map(|entry| entry.subscriptions.clone());
             for subscription in subscriptions.into_iter().flatten() {
@@ -69,7 +70,11 @@ impl TopologyTask {
                 }
             }
         }
+        for key in self.sessions.begin_waiting(now) {
+            self.record_session(&key, None);
+        }
         self.sessions.rearm();
+        self.run_timers(now);
     }
 
     fn held_by(&self, connection: ConnectionId) -> Result<SessionKey, BrokerError> {
@@ -122,9 +127,11 @@ impl TopologyTask {
         };
         self.sessions.insert(key.clone());
         self.sessions.hold(key, asker.connection, outbox, expiry_ms);
-        self.record_session(key);
-        if let Some(entry) = self.sessions.entry(key) {
-            let reply = sessions::opened(entry, &key.1, present);
+        // Until the connection has said its last words, its state says that it did not.
+        let state = self.sessions.entry(key).map(|entry| std::mem::take(&mut entry.state));
+        self.record_session(key, None);
+        if let (Some(entry), Some(state)) = (self.sessions.entry(key), state) {
+            let reply = sessions::opened(entry, state, &key.1, present);
             self.answer_durably(asker, reply);
         }
         Ok(())
@@ -143,7 +150,7 @@ impl TopologyTask {
             entry.state = state;
             entry.will = will.map(|will| (now.saturating_add(will.delay_ms), will));
         }
-        self.record_session(key);
+        self.record_session(key, now.checked_add(expiry_ms));
     }
 
     /// A connection is over: its session waits, ends, or goes to who waits for it.
@@ -188,23 +195,29 @@ impl TopologyTask {
         }
     }
 
-    fn record_session(&mut self, key: &SessionKey) {
+    /// Records a session; `ends_at` is for one that its holder is about to leave.
+    fn record_session(&mut self, key: &SessionKey, ends_at: Option<Millis>) {
         let Some(entry) = self.sessions.entry(key) else { return };
         if entry.expiry_ms > 0 {
-            let value = sessions::to_record(entry);
+            let value = sessions::to_record(entry, entry.ends_at.or(ends_at));
             self.record(sessions::RECORD_KIND, sessions::record_key(key), Some(value));
         }
     }
 
-    fn keep(&mut self, key: &SessionKey, slot: u16, value: Option<Bytes>) {
+    /// Keeps or forgets a value, and answers once that is durable. One record, no barrier: there are many of these.
+    fn keep(&mut self, asker: Asker, key: &SessionKey, slot: u32, value: Option<Bytes>) {
         let Some(entry) = self.sessions.entry(key) else { return };
         let before = match &value {
             Some(value) => entry.kept.insert(slot, value.clone()),
             None => entry.kept.remove(&slot),
         };
-        if before != value {
-            self.record(sessions::KEPT_KIND, sessions::kept_key(key, slot), value);
+        if before == value {
+            return self.answer_durably(asker, Reply::Done);
         }
+        let asker = self.later(After::Answer(asker, Box::new(Reply::Done)));
+        let (kind, key) = (sessions::KEPT_KIND.into(), sessions::kept_key(key, slot));
+        self.send_changes();
+        self.dispatcher.send(WorkerId(0), WorkerCommand::Define { asker: Some(asker), kind, key, value }, 0);
     }
 
     fn subscribe(
@@ -215,7 +228,7 @@ impl TopologyTask {
         retained: SendRetained,
     ) -> Result<(), BrokerError> {
         let share = subscription.share.clone();
-        let filter = subscription.filter.clone();
+        let (filter, via, reliable) = (subscription.filter.clone(), subscription.via, subscription.reliable);
         let queue = self.enter_subscription(key, &subscription)?;
         let mut existed = false;
         if let Some(entry) = self.sessions.entry(key) {
@@ -224,7 +237,7 @@ impl TopologyTask {
             existed = entry.subscriptions.len() < before;
             entry.subscriptions.push(subscription);
         }
-        self.record_session(key);
+        self.record_session(key, None);
         let wanted = share.is_none()
             && match retained {
                 SendRetained::Always => true,
@@ -232,7 +245,9 @@ impl TopologyTask {
                 SendRetained::Never => false,
             };
         if wanted {
-            let asker = self.later(After::Subscribed { asker, existed, queue });
+            let lasting = self.sessions.entry(key).is_some_and(|entry| entry.expiry_ms > 0);
+            let own = self.own_queue(key).filter(|_| reliable && lasting).map(|queue| (queue, via));
+            let asker = self.later(After::Subscribed { asker, existed, queue, own });
             let vhost = key.0.clone();
             self.dispatcher.send(WorkerId(0), WorkerCommand::Retained { asker, vhost, filter }, 0);
         } else {
@@ -260,8 +275,7 @@ impl TopologyTask {
             }
             return Ok(Some(name));
         }
-        let queue =
-            self.definitions.topology().queue(vhost, &sessions::queue_name(client_id)).map(|queue| queue.id);
+        let queue = self.own_queue(key);
         let subscriber = Subscriber {
             sink: slot,
             consumer: ConsumerId(1),
@@ -271,6 +285,39 @@ impl TopologyTask {
         };
         self.definitions.subscribe(vhost, &subscription.filter, client_id, Arc::new(subscriber))?;
         Ok(None)
+    }
+
+    fn own_queue(&self, (vhost, client_id): &SessionKey) -> Option<QueueId> {
+        self.definitions.topology().queue(vhost, &sessions::queue_name(client_id)).map(|queue| queue.id)
+    }
+
+    /// Retained messages were found for a subscription. A lasting session must not lose the durable ones of them before
+    /// it has delivered them: they go through its queue, `own` with the subscription, and the answer waits for that.
+    pub(super) fn subscribed(
+        &mut self,
+        asker: Asker,
+        existed: bool,
+        queue: Option<Name>,
+        own: Option<(QueueId, u32)>,
+        found: Vec<Arc<Message>>,
+    ) {
+        let Some((own, via)) = own else {
+            return self.answer_durably(asker, Reply::Subscribed { existed, retained: found, queue });
+        };
+        let (queued, retained): (Vec<_>, Vec<_>) = found.into_iter().partition(|message| message.durable);
+        let reply = Reply::Subscribed { existed, retained, queue };
+        if queued.is_empty() {
+            return self.answer_durably(asker, reply);
+        }
+        let asker = self.later(After::Durably(asker, Box::new(reply)));
+        let last = queued.len() - 1;
+        for (index, message) in queued.into_iter().enumerate() {
+            // They are safe in order: the last one's confirm is for all.
+            let confirm = (index == last).then_some((asker.connection, ConfirmToken(asker.request.0)));
+            let targets = Targets::from_slice(&[(own, via | VIA_RETAINED)]);
+            let bytes = message.cost_bytes();
+            self.dispatcher.send(own.worker(), WorkerCommand::Publish { message, targets, confirm }, bytes);
+        }
     }
 
     fn unsubscribe(&mut self, key: &SessionKey, filter: &Name, share: Option<&Name>) -> bool {

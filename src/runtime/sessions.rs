@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::CodecLookup;
 
 /// Kind of a session's record in the log.
 pub(crate) const RECORD_KIND: &str = "session";
@@ -46,10 +47,10 @@ pub(crate) struct Entry {
     pub(crate) slot: Arc<SubscriberSlot>,
     /// Lifetime after the connection; 0 ends with it, `u64::MAX` never.
     pub(crate) expiry_ms: u64,
-    /// What the protocol wants back.
+    /// What the protocol wants back; empty while somebody holds it.
     pub(crate) state: Bytes,
     /// Values that it keeps one by one.
-    pub(crate) kept: BTreeMap<u16, Bytes>,
+    pub(crate) kept: BTreeMap<u32, Bytes>,
     /// Its subscriptions.
     pub(crate) subscriptions: Vec<Subscription>,
     /// When it ends, while nobody holds it.
@@ -208,17 +209,21 @@ impl Sessions {
     }
 
     /// Takes in a record of the log.
-    pub(crate) fn restore(&mut self, key: &str, value: Option<&[u8]>, now: Millis) -> Result<(), String> {
+    pub(crate) fn restore(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        codecs: &CodecLookup,
+    ) -> Result<(), String> {
         let key = parse_record_key(key).ok_or("the key is not a virtual host and a client id")?;
         let Some(value) = value else {
             self.remove(&key);
             return Ok(());
         };
-        let (expiry_ms, state, subscriptions) = from_record(value)?;
+        let restored = from_record(value, codecs)?;
         let entry = self.insert(key);
         let kept = std::mem::take(&mut entry.kept);
-        *entry = Entry { expiry_ms, state, kept, subscriptions, ..Entry::new() };
-        entry.ends_at = now.checked_add(expiry_ms);
+        *entry = Entry { kept, ..restored };
         Ok(())
     }
 
@@ -237,6 +242,22 @@ impl Sessions {
         Ok(())
     }
 
+    /// After recovery: sessions that somebody held at the end of the log begin to wait now. Gives those whose end is
+    /// to be recorded.
+    pub(crate) fn begin_waiting(&mut self, now: Millis) -> Vec<SessionKey> {
+        let mut begun = Vec::new();
+        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.ends_at.is_none()) {
+            entry.ends_at = now.checked_add(entry.expiry_ms);
+            begun.extend(entry.ends_at.map(|_| key.clone()));
+        }
+        begun
+    }
+
+    /// Everything that sessions keep.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (u32, &Bytes)> {
+        self.entries.values().flat_map(|entry| entry.kept.iter().map(|(slot, value)| (*slot, value)))
+    }
+
     /// All keys.
     pub(crate) fn keys(&self) -> Vec<SessionKey> {
         self.entries.keys().cloned().collect()
@@ -248,24 +269,24 @@ impl Sessions {
         durable.flat_map(|(key, entry)| {
             let kept = entry.kept.iter();
             let kept = kept.map(|(slot, value)| (KEPT_KIND, kept_key(key, *slot), value.clone()));
-            std::iter::once((RECORD_KIND, record_key(key), to_record(entry))).chain(kept)
+            std::iter::once((RECORD_KIND, record_key(key), to_record(entry, entry.ends_at))).chain(kept)
         })
     }
 }
 
 /// The answer to a session's opener.
-pub(crate) fn opened(entry: &Entry, client_id: &str, present: bool) -> Reply {
+pub(crate) fn opened(entry: &Entry, state: Bytes, client_id: &str, present: bool) -> Reply {
     Reply::SessionOpened {
         present,
         queue: queue_name(client_id),
-        state: entry.state.clone(),
+        state,
         subscriptions: entry.subscriptions.clone(),
         kept: entry.kept.iter().map(|(slot, value)| (*slot, value.clone())).collect(),
     }
 }
 
 /// The log key of a value that a session keeps.
-pub(crate) fn kept_key(key: &SessionKey, slot: u16) -> Name {
+pub(crate) fn kept_key(key: &SessionKey, slot: u32) -> Name {
     format!("{}\0{slot}", record_key(key)).into()
 }
 
@@ -285,6 +306,16 @@ struct EntryRecord {
     expiry_ms: u64,
     state: String,
     subscriptions: Vec<SubscriptionRecord>,
+    /// Absent while somebody holds it, and when it never ends.
+    ends_at: Option<Millis>,
+    will: Option<WillRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WillRecord {
+    at: Millis,
+    retain: bool,
+    message: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -297,8 +328,8 @@ struct SubscriptionRecord {
     options: String,
 }
 
-/// A session as it stands in the log.
-pub(crate) fn to_record(entry: &Entry) -> Bytes {
+/// A session as it stands in the log, to end at `ends_at`.
+pub(crate) fn to_record(entry: &Entry, ends_at: Option<Millis>) -> Bytes {
     let subscriptions = entry.subscriptions.iter().map(|s| SubscriptionRecord {
         filter: s.filter.to_string(),
         via: s.via,
@@ -311,12 +342,18 @@ pub(crate) fn to_record(entry: &Entry) -> Bytes {
         expiry_ms: entry.expiry_ms,
         state: BASE64.encode(&entry.state),
         subscriptions: subscriptions.collect(),
+        ends_at,
+        will: entry.will.as_ref().map(|(at, will)| WillRecord {
+            at: *at,
+            retain: will.retain,
+            message: BASE64.encode(store::message_bytes(&will.message)),
+        }),
     };
     serde_json::to_vec(&record).unwrap_or_default().into()
 }
 
-/// What a record says: lifetime, state, subscriptions.
-pub(crate) fn from_record(json: &[u8]) -> Result<(u64, Bytes, Vec<Subscription>), String> {
+/// What a record says.
+fn from_record(json: &[u8], codecs: &CodecLookup) -> Result<Entry, String> {
     let record: EntryRecord = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let decode = |text: &str| BASE64.decode(text).map(Bytes::from).map_err(|error| error.to_string());
     let mut subscriptions = Vec::new();
@@ -330,5 +367,80 @@ pub(crate) fn from_record(json: &[u8]) -> Result<(u64, Bytes, Vec<Subscription>)
             options: decode(&s.options)?,
         });
     }
-    Ok((record.expiry_ms, decode(&record.state)?, subscriptions))
+    let will = |will: WillRecord| {
+        let message = store::message_from(&decode(&will.message)?, codecs)?;
+        Ok::<_, String>((will.at, DelayedWill { delay_ms: 0, message, retain: will.retain }))
+    };
+    Ok(Entry {
+        expiry_ms: record.expiry_ms,
+        state: decode(&record.state)?,
+        subscriptions,
+        ends_at: record.ends_at,
+        will: record.will.map(will).transpose()?,
+        ..Entry::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+    use model::message::{Message, Native};
+
+    fn codecs() -> CodecLookup {
+        Arc::new(crate::registry::codec)
+    }
+
+    fn key() -> SessionKey {
+        ("/".into(), "c".into())
+    }
+
+    fn restored(value: &[u8], now: Millis) -> (Sessions, Vec<SessionKey>) {
+        let mut sessions = Sessions::default();
+        sessions.restore(&record_key(&key()), Some(value), &codecs()).unwrap();
+        let begun = sessions.begin_waiting(now);
+        sessions.rearm();
+        (sessions, begun)
+    }
+
+    #[test]
+    fn sessions_and_delayed_wills_come_back_with_their_times() {
+        let native =
+            Native { codec: crate::registry::codec("mqtt").unwrap(), properties: Bytes::from_static(&[1]) };
+        let message =
+            Message::new("amq.topic".into(), "w".into(), native, Bytes::from_static(b"bye").into(), 7);
+        let mut entry = Entry::new();
+        entry.expiry_ms = 5000;
+        entry.state = Bytes::from_static(b"s");
+        entry.will = Some((1500, DelayedWill { delay_ms: 9, message: Arc::new(message), retain: true }));
+        entry.subscriptions = vec![Subscription {
+            filter: "a.#".into(),
+            via: 3,
+            reliable: true,
+            no_local: true,
+            share: Some("g".into()),
+            options: Bytes::from_static(&[2]),
+        }];
+        let (mut sessions, begun) = restored(&to_record(&entry, Some(6000)), 1000);
+        assert!(begun.is_empty());
+        let found = sessions.entry(&key()).unwrap();
+        assert_eq!((found.expiry_ms, found.ends_at, &found.state[..]), (5000, Some(6000), &b"s"[..]));
+        assert_eq!(found.subscriptions, entry.subscriptions);
+        assert_eq!(sessions.next_deadline(), Some(1500));
+        assert!(sessions.due_wills(1499).is_empty());
+        let due = sessions.due_wills(1500);
+        assert_eq!((due.len(), due[0].1.retain, &due[0].1.message.body.joined()[..]), (1, true, &b"bye"[..]));
+        assert_eq!((sessions.ended(5999).len(), sessions.ended(6000).len()), (0, 1));
+    }
+
+    #[test]
+    fn who_was_connected_at_a_crash_waits_from_the_start_on() {
+        let mut entry = Entry::new();
+        entry.expiry_ms = 5000;
+        let (sessions, begun) = restored(&to_record(&entry, None), 1000);
+        assert_eq!((begun, sessions.next_deadline()), (vec![key()], Some(6000)));
+        entry.expiry_ms = u64::MAX;
+        let (sessions, begun) = restored(&to_record(&entry, None), 1000);
+        assert_eq!((begun, sessions.next_deadline()), (vec![], None));
+    }
 }

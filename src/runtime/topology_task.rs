@@ -56,12 +56,15 @@ pub(crate) enum Wish {
 pub(super) enum After {
     /// Give this answer.
     Answer(Asker, Box<Reply>),
+    /// Give this answer once everything recorded so far is durable.
+    Durably(Asker, Box<Reply>),
     /// The queue exists: answer with its counts.
     Declared(Asker, Name),
     /// Delete the queue if it is unused or empty as asked.
     DeleteIf { asker: Asker, vhost: Name, name: Name, if_unused: bool, if_empty: bool },
-    /// Retained messages found: complete the answer.
-    Subscribed { asker: Asker, existed: bool, queue: Option<Name> },
+    /// Retained messages found: complete the answer. `own` is the queue of a session that must not lose them, with the
+    /// subscription.
+    Subscribed { asker: Asker, existed: bool, queue: Option<Name>, own: Option<(QueueId, u32)> },
     /// Call this.
     Call(Box<dyn FnOnce() + Send>),
 }
@@ -108,7 +111,7 @@ impl TopologyTask {
     pub(crate) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<TopologyRequest>) {
         let mut batch = Vec::new();
         let mut events = Vec::new();
-        self.resume_sessions();
+        self.resume_sessions(self.shared.now());
         self.end_turn();
         loop {
             let wait =
@@ -121,8 +124,10 @@ impl TopologyTask {
             let now = self.shared.now();
             self.outbox.swap(&mut events);
             for event in events.drain(..) {
-                if let Event::Reply(request, reply) = event {
-                    self.worker_answered(request, *reply);
+                match event {
+                    Event::Reply(request, reply) => self.worker_answered(request, *reply),
+                    Event::Confirm(confirm) => self.worker_answered(RequestId(confirm.token.0), Reply::Done),
+                    Event::Delivery(_) | Event::Signal(_) | Event::Window(..) => {}
                 }
             }
             for request in batch.drain(..) {
@@ -157,7 +162,7 @@ impl TopologyTask {
     }
 
     /// Sends the changes made so far to their workers.
-    fn send_changes(&mut self) {
+    pub(super) fn send_changes(&mut self) {
         for Change::Worker(worker, command) in self.definitions.drain_changes() {
             self.records_since_barrier |= matches!(command, WorkerCommand::Define { .. });
             self.dispatcher.send(worker, command, 0);
@@ -201,6 +206,7 @@ impl TopologyTask {
     fn worker_answered(&mut self, request: RequestId, reply: Reply) {
         match (self.pending.remove(&request), reply) {
             (Some(After::Answer(asker, answer)), _) => self.answer(asker, *answer),
+            (Some(After::Durably(asker, answer)), _) => self.answer_durably(asker, *answer),
             (Some(After::Call(call)), _) => call(),
             (Some(After::Declared(asker, name)), Reply::Status(status)) => {
                 let (ready, consumers) = (status.ready, status.consumers);
@@ -217,8 +223,8 @@ impl TopologyTask {
                     self.delete_queue(asker, &vhost, &name);
                 }
             }
-            (Some(After::Subscribed { asker, existed, queue }), Reply::Subscribed { retained, .. }) => {
-                self.answer(asker, Reply::Subscribed { existed, retained, queue });
+            (Some(After::Subscribed { asker, existed, queue, own }), Reply::Subscribed { retained, .. }) => {
+                self.subscribed(asker, existed, queue, own, retained)
             }
             (Some(After::Declared(asker, _) | After::DeleteIf { asker, .. }), other) => {
                 self.answer(asker, other)

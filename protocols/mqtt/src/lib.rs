@@ -15,6 +15,6 @@ mod topic;
 
 pub use config::MqttConfig;
 pub use convert::{MQTT, MqttProperties};
-pub use session::MqttSession;
+pub use session::{MqttSession, kept_message_id};
 pub use statistics::Counters;
 pub use sys::{SysReport, Totals};

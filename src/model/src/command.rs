@@ -246,7 +246,7 @@ pub enum Op {
     /// `SessionOpened` gives all of them back. -> `Done` once it is durable
     Keep {
         /// The session's own number for it.
-        slot: u16,
+        slot: u32,
         /// The value; `None` removes it.
         value: Option<Bytes>,
     },
@@ -331,13 +331,14 @@ pub enum Reply {
         /// What it was subscribed to.
         subscriptions: Vec<Subscription>,
         /// What [`Op::Keep`] kept, by number.
-        kept: Vec<(u16, Bytes)>,
+        kept: Vec<(u32, Bytes)>,
     },
     /// Subscribed.
     Subscribed {
         /// It existed and was replaced.
         existed: bool,
-        /// Retained messages that match, in no promised order.
+        /// Retained messages that match, in no promised order. Those that a lasting session must not lose are not among
+        /// them: they come through its queue ([`crate::delivery::VIA_RETAINED`]).
         retained: Vec<Arc<Message>>,
         /// For a shared subscription: the queue of the group, for the session to consume.
         queue: Option<Name>,

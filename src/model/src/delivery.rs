@@ -16,6 +16,10 @@ pub struct Lease {
     pub seq: u64,
 }
 
+/// Set in [`Delivery::via`] of a message that is in a session's queue because it was retained when the session
+/// subscribed; the other bits are the subscription's number.
+pub const VIA_RETAINED: u32 = 1 << 31;
+
 /// One message on its way to one consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery {

@@ -26,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use codec::{message_bytes, message_from};
 pub use error::{AppendError, StoreError};
 pub use inspect::{Inspection, SegmentReport, inspect};
 pub use log::{Batch, LocalLog, WorkerLog, definitions};

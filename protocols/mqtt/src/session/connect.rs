@@ -3,14 +3,14 @@
 use super::{
     Busy, MqttSession, OWN_QUEUE, Pending, Phase, Turn, deliver,
     inflight::{self, Inflight},
-    kept,
+    kept::{self, Slot},
     publish::{self, Content},
     state::State,
     subscriptions::Active,
 };
 use crate::{
     codec::{
-        Reader, Version,
+        Version,
         acks::{self, first},
         connect::{self, Connect, Rejected, Settings, Welcome},
     },
@@ -22,7 +22,6 @@ use model::{
     Millis, Name,
     command::{Consume, Credentials, DelayedWill, Op, Publish, Reply},
     definition::Subscription,
-    delivery::Outcome,
     error::{BrokerError, ErrorKind},
     message::Message,
     session::Broker,
@@ -149,16 +148,8 @@ impl MqttSession {
 
     /// `auto-` and the connection's random bits in the form of a UUID, as mosquitto assigns them.
     fn assigned_id(&self) -> Name {
-        let random = self.seed.random;
-        format!(
-            "auto-{:08X}-{:04X}-{:04X}-{:04X}-{:012X}",
-            (random >> 96) as u32,
-            (random >> 80) as u16,
-            (random >> 64) as u16,
-            (random >> 48) as u16,
-            random & 0xffff_ffff_ffff
-        )
-        .into()
+        let [a, b, c, d, e] = publish::uuid_parts(self.seed.random);
+        format!("auto-{a:08X}-{b:04X}-{c:04X}-{d:04X}-{e:012X}").into()
     }
 
     fn credentials(&self, connect: &Connect<'_>) -> Credentials {
@@ -207,8 +198,11 @@ impl MqttSession {
         self.opened = true;
         self.outgoing.queue = queue;
         if present {
-            self.resume(State::decode(&state), subscriptions, turn);
-            kept.into_iter().for_each(|(slot, value)| self.resume_kept(slot, &value, turn));
+            if state.is_empty() {
+                self.outgoing.after_crash();
+            }
+            self.resume(State::decode(&state), &kept, turn);
+            self.rejoin_all(subscriptions, &kept, turn);
         }
     }
 
@@ -227,39 +221,51 @@ impl MqttSession {
         self.tally.entered += 1;
     }
 
-    fn resume(&mut self, state: State, subscriptions: Vec<Subscription>, turn: &mut Turn<'_>) {
+    /// Takes up what was in flight. What can not be read was not written by this version, and is left alone.
+    fn resume(&mut self, state: State, kept: &[(u32, Bytes)], turn: &mut Turn<'_>) {
         self.outgoing.inflight.resume(state.last_id, &state.outgoing);
+        let mut released = Vec::new();
+        for (slot, value) in kept {
+            match Slot::of(*slot) {
+                Some(Slot::Message(id)) => {
+                    if let Ok(ready) = kept::read_message(value) {
+                        self.incoming.hold(id, ready);
+                    }
+                }
+                Some(Slot::Released(id)) => {
+                    released.extend(kept::read_released(value).map(|(order, seq)| (order, id, seq)));
+                }
+                Some(Slot::Queues) | None => {}
+            }
+        }
+        released.sort_unstable();
+        for (_, id, seq) in released {
+            self.outgoing.inflight.resume_released(id, seq);
+        }
         for id in self.outgoing.inflight.released() {
             self.say(first::PUBREL, id, reason::SUCCESS, turn);
         }
+    }
+
+    fn rejoin_all(&mut self, subscriptions: Vec<Subscription>, kept: &[(u32, Bytes)], turn: &mut Turn<'_>) {
         for subscription in subscriptions {
             self.rejoin(subscription, turn);
         }
-        for owing in state.owing {
-            self.deliver_owing(owing, turn);
-        }
         self.consume_own_queue(turn);
-    }
-
-    /// Takes up a kept value. What can not be read was not written by this version, and is left alone.
-    fn resume_kept(&mut self, slot: u16, value: &[u8], turn: &mut Turn<'_>) {
-        if slot != kept::QUEUES {
-            if let Ok(ready) = kept::read_message(&mut Reader::new(value)) {
-                self.incoming.hold(slot, ready);
-            }
-            return;
-        }
-        for (queue, options, subscription_id) in kept::read_queues(value).unwrap_or_default() {
-            let active = Active::new(Source::Queue(queue), options, subscription_id);
-            self.rejoin_queue(active, turn);
+        let queues = kept.iter().find(|(slot, _)| *slot == kept::QUEUES);
+        let queues = queues.and_then(|(_, value)| kept::read_queues(value).ok());
+        for (queue, options, subscription_id) in queues.into_iter().flatten() {
+            self.rejoin_queue(Active::new(Source::Queue(queue), options, subscription_id), turn);
         }
     }
 
     /// Keeps the subscriptions to queues as they are now; the broker itself knows the others only.
-    pub(super) fn keep_queues(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn keep_queues(&mut self, then: Pending, turn: &mut Turn<'_>) {
         if self.session_expiry_ms > 0 {
             let value = kept::queues(&self.subscriptions.queues());
-            self.request(Op::Keep { slot: kept::QUEUES, value }, Pending::Extra, turn);
+            self.request(Op::Keep { slot: kept::QUEUES, value }, then, turn);
+        } else {
+            self.on_reply(then, Reply::Done, turn);
         }
     }
 
@@ -326,17 +332,14 @@ impl MqttSession {
         broker.request(model::ids::RequestId(self.last_request), op);
     }
 
-    /// What is on its way to the queues is kept no longer: a PUBREL that comes again must not publish it again. What
-    /// the client has released the client has: its lease ends.
+    /// What is on its way to the queues is kept no longer: a PUBREL that comes again must not publish it again. Nor is
+    /// what the client has completed.
     fn let_go(&mut self, broker: &mut dyn Broker) {
-        let released: Vec<u16> = self.incoming.acks.releases().collect();
-        for slot in released {
+        let published = self.incoming.acks.releases().map(u32::from);
+        let mut slots: Vec<u32> = published.collect();
+        slots.extend(self.take_completed().into_iter().map(kept::released_slot));
+        for slot in slots {
             self.last_word(Op::Keep { slot, value: None }, broker);
-        }
-        for (_, phase) in self.outgoing.inflight.iter() {
-            if let inflight::Phase::Released { held: Some((consumer, lease)), .. } = phase {
-                broker.settle(consumer, lease, Outcome::Ack);
-            }
         }
     }
 
@@ -354,12 +357,9 @@ impl MqttSession {
         None
     }
 
-    fn state(&mut self) -> State {
-        let owing = self.outgoing.take_owing(self.config.held_bytes_max);
-        let mut outgoing = left_over(&self.outgoing.inflight);
-        // What is sent again itself needs no release.
-        outgoing.retain(|(id, _)| owing.iter().all(|owing| owing.id != Some(*id)));
-        State { last_id: self.outgoing.inflight.last_id(), outgoing, owing }
+    fn state(&self) -> State {
+        let inflight = &self.outgoing.inflight;
+        State { last_id: inflight.last_id(), outgoing: left_over(inflight) }
     }
 }
 

@@ -4,10 +4,9 @@
 //! otherwise; how many can wait is bounded by the credit of the consumers.
 
 use super::{
-    MqttSession, OWN_QUEUE, Turn,
+    MqttSession, OWN_QUEUE, Pending, Turn,
     inflight::{Answer, Held, Inflight},
-    publish::Ready,
-    state::Owing,
+    kept,
     subscriptions::Terms,
 };
 use crate::{
@@ -25,13 +24,20 @@ use crate::{
 use bytes::BytesMut;
 use model::{
     Millis, Name,
-    delivery::{Delivery, Outcome},
+    command::Op,
+    delivery::{Delivery, Outcome, VIA_RETAINED},
     ids::ConsumerId,
     message::Message,
 };
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// An identifier that PUBCOMP came for is kept for this long still, so that the end of its lease is on the disk before:
+/// otherwise a crash in between would bring the message again. Milliseconds.
+const FORGET_AFTER_MS: u64 = 1000;
+/// Identifiers that may wait to be forgotten.
+const COMPLETED_MAX: usize = 65_535;
 
 /// State of the direction to the client.
 #[derive(Debug, Default)]
@@ -41,8 +47,10 @@ pub(crate) struct Outbound {
     pub(super) inflight: Inflight,
     credit: u16,
     waiting: VecDeque<Waiting>,
-    /// Retained messages sent but not acknowledged: no queue has them.
-    owing: BTreeMap<u16, Waiting>,
+    /// Messages of the session's own queue that a connection before the crash may have sent.
+    perhaps_sent: u16,
+    /// When PUBCOMP came, and for what: the broker still keeps these identifiers.
+    completed: VecDeque<(Millis, u16)>,
     alias_max: u16,
     /// Topic aliases by routing key.
     aliases: FxHashMap<Name, u16>,
@@ -55,21 +63,15 @@ impl Outbound {
         Self { inflight: Inflight::new(quota), credit: quota, alias_max, ..Self::default() }
     }
 
-    /// Retained messages that the client has not acknowledged yet, as far as they fit in `bytes_max`.
-    pub(super) fn take_owing(&mut self, bytes_max: usize) -> Vec<Owing> {
-        let sent = std::mem::take(&mut self.owing).into_iter().map(|(id, waiting)| (Some(id), waiting));
-        let unsent = self.waiting.drain(..).filter(|waiting| waiting.held.is_none());
-        let mut bytes = 0;
-        sent.chain(unsent.map(|waiting| (waiting.recalled, waiting)))
-            .take_while(|(_, waiting)| {
-                bytes += waiting.message.cost_bytes();
-                bytes <= bytes_max
-            })
-            .map(|(id, Waiting { message, via, qos, .. })| {
-                let ready = Ready { message, retain: true, declare: false, token: None };
-                Owing { id, qos, via, ready }
-            })
-            .collect()
+    /// The connection before this one ended in a crash: nobody knows which messages it had sent. No more than it could
+    /// have in flight.
+    pub(super) fn after_crash(&mut self) {
+        self.perhaps_sent = self.credit;
+    }
+
+    /// When an identifier is to be forgotten next.
+    pub(super) fn forget_at(&self) -> Option<Millis> {
+        self.completed.front().map(|(at, _)| at.saturating_add(FORGET_AFTER_MS))
     }
 
     /// Leases that a consumer may hold.
@@ -87,6 +89,8 @@ struct Waiting {
     held: Held,
     qos: u8,
     retain: bool,
+    /// It may have been sent in an earlier connection.
+    duplicate: bool,
     /// The packet identifier that it had in an earlier connection.
     recalled: Option<u16>,
 }
@@ -116,7 +120,8 @@ fn remaining_s(message: &Message, now: Millis) -> Result<Option<u32>, Outcome> {
 impl MqttSession {
     pub(super) fn on_delivery(&mut self, delivery: Delivery, turn: &mut Turn<'_>) {
         let consumer = delivery.consumer;
-        let via = if consumer.0 > OWN_QUEUE.0 { consumer.0 - 1 } else { delivery.via };
+        let retained = consumer == OWN_QUEUE && delivery.via & VIA_RETAINED != 0;
+        let via = if consumer.0 > OWN_QUEUE.0 { consumer.0 - 1 } else { delivery.via & !VIA_RETAINED };
         let held = delivery.lease.map(|lease| (consumer, lease));
         let Some(terms) = self.subscriptions.terms(via) else {
             return settle(held, Outcome::Ack, turn);
@@ -124,15 +129,23 @@ impl MqttSession {
         let origin = convert::origin(&delivery.message);
         let mut waiting = Waiting {
             qos: if held.is_some() { terms.qos_of(origin.qos) } else { 0 },
-            retain: origin.retain && (terms.retain_as_published || self.bridge),
+            retain: retained || origin.retain && (terms.retain_as_published || self.bridge),
             message: delivery.message,
             origin,
             via,
             held,
+            duplicate: false,
             recalled: None,
         };
         if let Some((OWN_QUEUE, lease)) = held {
+            if self.outgoing.inflight.is_done(lease.seq) {
+                return settle(held, Outcome::Ack, turn);
+            }
             self.recall(lease.seq, &mut waiting, turn);
+        }
+        if retained && self.is_subscribing() {
+            // SUBACK comes first.
+            return self.outgoing.waiting.push_back(waiting);
         }
         self.offer(waiting, turn);
     }
@@ -143,31 +156,26 @@ impl MqttSession {
         if let Some((id, qos)) = self.outgoing.inflight.recall(seq, &mut skipped) {
             waiting.recalled = Some(id);
             waiting.qos = qos;
+            waiting.duplicate = true;
+        } else if self.outgoing.perhaps_sent > 0 && waiting.message.published_ms < self.started {
+            self.outgoing.perhaps_sent -= 1;
+            waiting.duplicate = waiting.qos > 0;
         }
         for id in skipped {
             self.say(first::PUBREL, id, reason::SUCCESS, turn);
         }
     }
 
-    /// Retained messages for a new subscription. They have no lease: what is not acknowledged when the connection ends
-    /// goes into the session's state, as far as it lasts.
+    /// Retained messages for a new subscription that nobody has to remember: they have no lease.
     pub(super) fn deliver_retained(&mut self, via: u32, messages: Vec<Arc<Message>>, turn: &mut Turn<'_>) {
         let Some(terms) = self.subscriptions.terms(via) else { return };
         for message in messages {
             let origin = convert::origin(&message);
             let qos = terms.qos.min(origin.qos);
-            let waiting = Waiting { message, origin, via, held: None, qos, retain: true, recalled: None };
+            let (held, duplicate, recalled) = (None, false, None);
+            let waiting = Waiting { message, origin, via, held, qos, retain: true, duplicate, recalled };
             self.offer(waiting, turn);
         }
-    }
-
-    /// A retained message that an earlier connection left unacknowledged.
-    pub(super) fn deliver_owing(&mut self, owing: Owing, turn: &mut Turn<'_>) {
-        let Owing { id, qos, via, ready } = owing;
-        let message = ready.message;
-        let origin = convert::origin(&message);
-        let waiting = Waiting { message, origin, via, held: None, qos, retain: true, recalled: id };
-        self.offer(waiting, turn);
     }
 
     fn offer(&mut self, waiting: Waiting, turn: &mut Turn<'_>) {
@@ -246,7 +254,7 @@ impl MqttSession {
         };
         let mut packet = Outgoing {
             version: self.version,
-            duplicate: waiting.recalled.is_some(),
+            duplicate: waiting.duplicate,
             qos: *qos,
             retain: waiting.retain,
             topic,
@@ -268,9 +276,6 @@ impl MqttSession {
             };
             let Some(id) = id else { return Sending::NoRoom };
             packet.packet_id = id;
-            if held.is_none() {
-                outgoing.owing.insert(id, waiting.clone());
-            }
         }
         packet.put(&mut turn.out.wire, &message.body);
         self.tally.messages_sent += 1;
@@ -283,7 +288,7 @@ impl MqttSession {
     }
 
     /// Sends what has waited, as far as there is room now.
-    fn drain(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn drain(&mut self, turn: &mut Turn<'_>) {
         while self.outgoing.inflight.has_room()
             && let Some(waiting) = self.outgoing.waiting.pop_front()
         {
@@ -303,16 +308,61 @@ impl MqttSession {
             kind::PUBCOMP => (self.outgoing.inflight.complete(ack.packet_id)?, Outcome::Ack),
             _ => return self.on_pubrel(ack.packet_id, turn),
         };
-        self.outgoing.owing.remove(&ack.packet_id);
         match answer {
             Answer::Nothing => {}
             Answer::Settle(held) => settle(held, outcome, turn),
-            Answer::Release => {
-                self.say(first::PUBREL, ack.packet_id, reason::SUCCESS, turn);
-            }
+            Answer::Release => self.keep_release(ack.packet_id, turn),
         }
+        if packet_kind == kind::PUBCOMP && answer != Answer::Nothing && self.session_expiry_ms > 0 {
+            self.outgoing.completed.push_back((turn.now, ack.packet_id));
+        }
+        self.forget_completed(turn);
         self.drain(turn);
         Ok(())
+    }
+
+    /// PUBREC came: PUBREL goes out once the broker keeps the identifier. MQTT 5.0, 4.3.3: from then on the message must
+    /// not be sent again.
+    fn keep_release(&mut self, packet_id: u16, turn: &mut Turn<'_>) {
+        match self.outgoing.inflight.release_of(packet_id) {
+            Some((order, seq)) if self.session_expiry_ms > 0 => {
+                let (slot, value) = (kept::released_slot(packet_id), Some(kept::released(order, seq)));
+                self.request(Op::Keep { slot, value }, Pending::Released(packet_id), turn);
+            }
+            Some(_) => self.on_release_kept(packet_id, turn),
+            // Unknown: the client is to let go of it.
+            None => self.say(first::PUBREL, packet_id, reason::SUCCESS, turn),
+        }
+    }
+
+    /// The release of an identifier is safe.
+    pub(super) fn on_release_kept(&mut self, packet_id: u16, turn: &mut Turn<'_>) {
+        if let Some(held) = self.outgoing.inflight.release(packet_id) {
+            settle(held, Outcome::Ack, turn);
+            self.say(first::PUBREL, packet_id, reason::SUCCESS, turn);
+        }
+    }
+
+    /// Has the broker forget the identifiers that are through, after a while.
+    pub(super) fn forget_completed(&mut self, turn: &mut Turn<'_>) {
+        while let Some((at, id)) = self.outgoing.completed.front().copied()
+            && (turn.now >= at.saturating_add(FORGET_AFTER_MS)
+                || self.outgoing.completed.len() > COMPLETED_MAX)
+        {
+            self.outgoing.completed.pop_front();
+            // Unless it is in use again, and what is kept is the newer one's.
+            if self.outgoing.inflight.release_of(id).is_none() {
+                let slot = kept::released_slot(id);
+                self.request(Op::Keep { slot, value: None }, Pending::Extra, turn);
+            }
+        }
+    }
+
+    /// Identifiers that are through and that the broker still keeps.
+    pub(super) fn take_completed(&mut self) -> Vec<u16> {
+        let completed = std::mem::take(&mut self.outgoing.completed);
+        let through = completed.into_iter().map(|(_, id)| id);
+        through.filter(|id| self.outgoing.inflight.release_of(*id).is_none()).collect()
     }
 
     /// Gives back what waits here for a consumer that is cancelled.

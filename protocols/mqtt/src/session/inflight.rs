@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!  QoS 1:  Sent ---PUBACK---> free
-//!  QoS 2:  Sent ---PUBREC---> Released (PUBREL sent) ---PUBCOMP---> free
+//!  QoS 2:  Sent ---PUBREC---> Released (kept by the broker, then PUBREL sent) ---PUBCOMP---> free
 //!  resumed session:  Resumed ---redelivered---> Sent;  ---skipped by the queue---> free (QoS 1), Released (QoS 2)
 //! ```
-//! The lease ends with PUBACK or PUBCOMP: a receiver that passes a message on with PUBREL only must get one even when
-//! the broker forgets, in a crash, that PUBREC was there; it then gets the message again. That is why the identifier of
-//! a message follows from its number in the queue where it can: it is the same then, and the receiver knows it.
+//! The lease ends with PUBACK or with PUBREL. A session that outlives its connection has PUBREL wait until the broker
+//! keeps the identifier: after a crash it is PUBREL that goes out again then, and not the message. For what was only sent
+//! there is no record: it is sent again, under the same identifier, because that follows from the number in the queue
+//! where it can; so a receiver that has it knows it.
 
 use super::OWN_QUEUE;
 use crate::errors::Refusal;
 use model::{delivery::Lease, ids::ConsumerId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 
 /// The consumer and lease to settle.
@@ -23,7 +24,7 @@ pub(crate) type Held = Option<(ConsumerId, Lease)>;
 pub(crate) enum Phase {
     /// PUBLISH sent.
     Sent { qos: u8, held: Held },
-    /// PUBREL sent, as the `order`th.
+    /// PUBREC received, as the `order`th; the lease is held until PUBREL is sent.
     Released { order: u64, held: Held },
     /// Sent in an earlier connection; its queue will hand out number `seq` again.
     Resumed { qos: u8, seq: u64 },
@@ -47,6 +48,8 @@ pub(crate) struct Inflight {
     phases: FxHashMap<u16, Phase>,
     /// Number in the queue and packet identifier, ascending.
     resumed: VecDeque<(u64, u16)>,
+    /// Numbers in the queue that were released before a crash: the queue may not know that they are settled.
+    done: FxHashSet<u64>,
     releases: u64,
     quota: u16,
     quota_max: u16,
@@ -120,12 +123,39 @@ impl Inflight {
         self.resumed.make_contiguous().sort_unstable();
     }
 
+    /// Takes up an identifier that the broker kept as released, with the number of its message in the queue. To be
+    /// called in the order of release.
+    pub(crate) fn resume_released(&mut self, id: u16, seq: Option<u64>) {
+        let released = self.next_release(None);
+        self.phases.insert(id, released);
+        self.done.extend(seq);
+    }
+
+    /// True for a message that the client has; asked once for each that the session's own queue hands out.
+    pub(crate) fn is_done(&mut self, seq: u64) -> bool {
+        !self.done.is_empty() && self.done.remove(&seq)
+    }
+
+    /// What is to be kept of a released identifier: order, and number in the session's own queue.
+    pub(crate) fn release_of(&self, id: u16) -> Option<(u64, Option<u64>)> {
+        let Some(Phase::Released { order, held }) = self.phases.get(&id) else { return None };
+        Some((*order, held.filter(|(consumer, _)| *consumer == OWN_QUEUE).map(|(_, lease)| lease.seq)))
+    }
+
+    /// PUBREL goes out: gives the lease to settle. `None` when the identifier is not released (any more).
+    pub(crate) fn release(&mut self, id: u16) -> Option<Held> {
+        match self.phases.get_mut(&id) {
+            Some(Phase::Released { held, .. }) => Some(held.take()),
+            _ => None,
+        }
+    }
+
     fn next_release(&mut self, held: Held) -> Phase {
         self.releases += 1;
         Phase::Released { order: self.releases, held }
     }
 
-    /// Identifiers whose PUBREL was sent, oldest first.
+    /// Identifiers that are released, oldest first.
     pub(crate) fn released(&self) -> Vec<u16> {
         let mut ids: Vec<(u64, u16)> = self
             .iter()
@@ -239,9 +269,12 @@ mod tests {
         let mut inflight = Inflight::new(1);
         assert_eq!(inflight.begin(2, held(0)), Some(1));
         assert_eq!(inflight.begin(1, held(2)), None);
+        assert_eq!((inflight.release(1), inflight.release_of(1)), (None, None));
         assert_eq!(inflight.received(1, false), Ok(Answer::Release));
+        assert_eq!(inflight.release_of(1), Some((1, Some(0))));
+        assert_eq!((inflight.release(1), inflight.release(1)), (Some(held(0)), Some(None)));
         assert!(!inflight.has_room());
-        assert_eq!(inflight.complete(1), Ok(Answer::Settle(held(0))));
+        assert_eq!(inflight.complete(1), Ok(Answer::Settle(None)));
         assert_eq!(inflight.begin(1, held(1)), Some(2));
         assert!(inflight.received(2, false).is_err());
         assert_eq!(inflight.acknowledge(2), Ok(Answer::Settle(held(1))));

@@ -1,16 +1,19 @@
-//! Messages and subscriptions as bytes that the broker keeps for a session, one by one ([`model::command::Op::Keep`]) or in
-//! the blob of its state.
+//! What the broker keeps for a session one by one, through a crash too ([`model::command::Op::Keep`]).
 //!
 //! ```text
-//! message: | flags u8: 1 retain, 2 declare, 4 durable | published u64 | time to live u64, all ones for none      |
-//!          | exchange, key, partition key (empty for none): each u16 + bytes | properties, body: each u32 + bytes |
-//! queues:  | options u8, subscription id u32, name u16 + bytes | ...                                            |
+//! slot 0          subscriptions to queues: | options u8, subscription id u32, name u16 + bytes | ...
+//! slot 1..=65535  packet identifier of a QoS 2 message from the client that is not released:
+//!                 | flags u8: 1 retain, 2 declare, 4 durable | published u64 | time to live u64, all ones for none
+//!                 | exchange, key, partition key, message id (both empty for none): each u16 + bytes
+//!                 | properties, body: each u32 + bytes
+//! slot 65536 + n  packet identifier n of a QoS 2 message to the client that was released:
+//!                 | order among the released ones u64 | number in the session's queue u64, all ones for none
 //! ```
 
 use super::publish::Ready;
 use crate::{
     codec::{Reader, Version, put_binary, subscribe::Options},
-    convert::{self, MQTT},
+    convert::MQTT,
     errors::Refusal,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -25,8 +28,39 @@ const DECLARE: u8 = 2;
 const DURABLE: u8 = 4;
 const NO_TTL: u64 = u64::MAX;
 
-/// Where the subscriptions to queues are kept; other slots are packet identifiers, which are never 0.
-pub(super) const QUEUES: u16 = 0;
+/// Where the subscriptions to queues are kept.
+pub(super) const QUEUES: u32 = 0;
+const RELEASED: u32 = 0x1_0000;
+const NO_SEQ: u64 = u64::MAX;
+
+/// What a slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// The subscriptions to queues.
+    Queues,
+    /// A message from the client.
+    Message(u16),
+    /// An identifier towards the client.
+    Released(u16),
+}
+
+impl Slot {
+    /// Which slot a number is; `None` for a number that this version does not use.
+    pub(super) fn of(number: u32) -> Option<Self> {
+        let id = (number & 0xffff) as u16;
+        match number & !0xffff {
+            0 if id == 0 => Some(Self::Queues),
+            0 => Some(Self::Message(id)),
+            RELEASED if id != 0 => Some(Self::Released(id)),
+            _ => None,
+        }
+    }
+}
+
+/// Where a released identifier is kept.
+pub(super) fn released_slot(packet_id: u16) -> u32 {
+    RELEASED | u32::from(packet_id)
+}
 
 /// A subscription to a queue.
 pub(super) type QueueTerms = (Name, Options, Option<u32>);
@@ -36,8 +70,7 @@ fn put_long(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// Appends a message. One of another protocol is kept as what it is to MQTT.
-pub(super) fn put_message(ready: &Ready, out: &mut BytesMut) {
+fn put_message(ready: &Ready, out: &mut BytesMut) {
     let Ready { message, retain, declare, .. } = ready;
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     out.put_u8(flag(*retain, RETAIN) | flag(*declare, DECLARE) | flag(message.durable, DURABLE));
@@ -47,21 +80,20 @@ pub(super) fn put_message(ready: &Ready, out: &mut BytesMut) {
     put_binary(out, message.routing_key.as_bytes());
     let partition_key = message.extra.as_ref().and_then(|extra| extra.partition_key.as_deref());
     put_binary(out, partition_key.unwrap_or_default().as_bytes());
-    let origin = convert::origin(message);
-    let mut scratch = BytesMut::new();
-    let properties = convert::forwarded(message, origin, &mut scratch);
-    out.put_u32(properties.len() as u32 + 1);
-    out.put_u8(convert::flags(origin.qos, origin.retain));
-    out.put_slice(properties);
+    let message_id = message.extra.as_ref().and_then(|extra| extra.message_id.as_deref());
+    put_binary(out, message_id.unwrap_or_default().as_bytes());
+    put_long(out, &message.native.properties);
     put_long(out, &message.body.joined());
 }
 
-/// Reads what [`put_message`] wrote.
-pub(super) fn read_message(reader: &mut Reader<'_>) -> Result<Ready, Refusal> {
+/// Reads what [`message`] made.
+pub(super) fn read_message(bytes: &[u8]) -> Result<Ready, Refusal> {
+    let reader = &mut Reader::new(bytes);
     let flags = reader.u8()?;
     let (published_ms, ttl_ms) = (reader.u64()?, reader.u64()?);
     let name = |reader: &mut Reader<'_>| reader.text().map(Name::from);
     let (exchange, key, partition_key) = (name(reader)?, name(reader)?, name(reader)?);
+    let message_id = name(reader)?;
     let native = Native { codec: &MQTT, properties: read_long(reader)? };
     let body = read_long(reader)?;
     let mut message = Message::new(exchange, key, native, body.into(), published_ms);
@@ -69,6 +101,9 @@ pub(super) fn read_message(reader: &mut Reader<'_>) -> Result<Ready, Refusal> {
     message.ttl_ms = Some(ttl_ms).filter(|ttl| *ttl != NO_TTL);
     if !partition_key.is_empty() {
         message.extra_mut().partition_key = Some(partition_key);
+    }
+    if !message_id.is_empty() {
+        message.extra_mut().message_id = Some(message_id);
     }
     Ok(Ready {
         message: Arc::new(message),
@@ -88,6 +123,26 @@ pub(super) fn message(ready: &Ready) -> Bytes {
     let mut out = BytesMut::with_capacity(64 + ready.message.cost_bytes());
     put_message(ready, &mut out);
     out.freeze()
+}
+
+/// The id of the message that is kept in this slot, if it is one: what tells after a crash whether it was published.
+pub fn kept_message_id(slot: u32, value: &[u8]) -> Option<Name> {
+    let Some(Slot::Message(_)) = Slot::of(slot) else { return None };
+    read_message(value).ok()?.message.extra.as_ref()?.message_id.clone()
+}
+
+/// A released identifier: its place in the order of release, and the number of its message in the session's queue.
+pub(super) fn released(order: u64, seq: Option<u64>) -> Bytes {
+    let mut out = BytesMut::with_capacity(16);
+    out.put_u64(order);
+    out.put_u64(seq.unwrap_or(NO_SEQ));
+    out.freeze()
+}
+
+/// Reads what [`released`] made.
+pub(super) fn read_released(bytes: &[u8]) -> Result<(u64, Option<u64>), Refusal> {
+    let mut reader = Reader::new(bytes);
+    Ok((reader.u64()?, Some(reader.u64()?).filter(|seq| *seq != NO_SEQ)))
 }
 
 /// The subscriptions to queues, to be kept; `None` when there are none.
@@ -127,9 +182,15 @@ mod tests {
         original.durable = true;
         original.ttl_ms = Some(9);
         original.extra_mut().partition_key = Some("k".into());
+        original.extra_mut().message_id = Some("id".into());
         let ready = Ready { message: Arc::new(original), retain: true, declare: true, token: None };
         let bytes = message(&ready);
-        let back = read_message(&mut Reader::new(&bytes)).unwrap();
+        let back = read_message(&bytes).unwrap();
+        assert_eq!(kept_message_id(7, &bytes).as_deref(), Some("id"));
+        assert_eq!(
+            (kept_message_id(QUEUES, &bytes), kept_message_id(released_slot(7), &bytes)),
+            (None, None)
+        );
         let (old, new) = (&ready.message, &back.message);
         assert!(back.retain && back.declare && new.durable);
         assert_eq!(
@@ -138,6 +199,15 @@ mod tests {
         );
         assert_eq!((new.published_ms, new.ttl_ms, &new.extra), (7, Some(9), &old.extra));
         assert_eq!(new.native.properties, old.native.properties);
+    }
+
+    #[test]
+    fn released_identifiers_come_back() {
+        assert_eq!(Slot::of(released_slot(u16::MAX)), Some(Slot::Released(u16::MAX)));
+        assert_eq!((Slot::of(released_slot(0)), Slot::of(1 << 20)), (None, None));
+        for seq in [Some(5), None] {
+            assert_eq!(read_released(&released(3, seq)).unwrap(), (3, seq));
+        }
     }
 
     #[test]
@@ -151,7 +221,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_will_do(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let _ = read_message(&mut Reader::new(&bytes));
+            let _ = read_message(&bytes);
+            let _ = read_released(&bytes);
             let _ = read_queues(&bytes);
         }
     }

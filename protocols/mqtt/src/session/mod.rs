@@ -19,6 +19,8 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use kept::kept_message_id;
+
 use crate::{
     codec::{
         self, Version,
@@ -68,6 +70,13 @@ enum Pending {
     DeclareForPublish,
     /// The QoS 2 message of this packet identifier is kept.
     Kept(u16),
+    /// The release of this packet identifier is kept.
+    Released(u16),
+    /// The subscription to a queue is kept, for this code of the SUBACK.
+    QueueKept {
+        slot: usize,
+        options: codec::subscribe::Options,
+    },
 }
 
 /// What holds up further packets.
@@ -266,6 +275,10 @@ impl MqttSession {
             (Pending::Unsubscribe(slot), reply) => self.on_unsubscribed(slot, &reply, turn),
             (Pending::DeclareForPublish, reply) => self.on_declared(reply, turn),
             (Pending::Kept(packet_id), reply) => self.on_kept(packet_id, &reply, turn),
+            // The session is another connection's: that one sends PUBREL.
+            (Pending::Released(_), Reply::Failed(_)) => {}
+            (Pending::Released(packet_id), _) => self.on_release_kept(packet_id, turn),
+            (Pending::QueueKept { slot, options }, reply) => self.on_queue_kept(slot, options, &reply, turn),
         }
     }
 
@@ -379,15 +392,22 @@ impl Session for MqttSession {
         self.count(before, out);
     }
 
-    fn tick(&mut self, now: Millis, _broker: &mut dyn Broker, out: &mut Output) {
+    fn tick(&mut self, now: Millis, broker: &mut dyn Broker, out: &mut Output) {
         self.begin(now);
         let before = out.wire.len();
         self.on_timeout(now, out);
+        if matches!(self.phase, Phase::Running) {
+            self.forget_completed(&mut Turn { now, broker, out });
+        }
         self.count(before, out);
     }
 
     fn next_tick(&self) -> Option<Millis> {
-        if self.started == 0 { Some(0) } else { self.deadline() }
+        if self.started == 0 {
+            return Some(0);
+        }
+        let forget_at = self.outgoing.forget_at().filter(|_| matches!(self.phase, Phase::Running));
+        [self.deadline(), forget_at].into_iter().flatten().min()
     }
 
     fn closed(&mut self, now: Millis, broker: &mut dyn Broker) {

@@ -58,6 +58,8 @@ pub(crate) struct Incoming {
     /// QoS 2 messages that wait for PUBREL.
     held: FxHashMap<u16, Ready>,
     held_bytes: usize,
+    /// How many messages got an id.
+    message_ids: u128,
     /// Addresses by topic alias, from 1.
     aliases: Vec<Option<Result<Address, u8>>>,
     /// The topic published to last and its address: most clients have few topics.
@@ -163,6 +165,9 @@ impl MqttSession {
         if address.place == Place::Stream {
             message.extra_mut().partition_key = Some(self.partition_key(&message));
         }
+        if publish.qos == 2 && self.session_expiry_ms > 0 {
+            message.extra_mut().message_id = Some(self.next_message_id());
+        }
         let mut ready = Ready {
             message: Arc::new(message),
             retain: publish.retain,
@@ -220,6 +225,13 @@ impl MqttSession {
         chosen.map_or_else(|| self.client_id.clone(), Name::from)
     }
 
+    /// An id that no other message has: after a crash it tells whether a held message was published.
+    fn next_message_id(&mut self) -> Name {
+        self.incoming.message_ids += 1;
+        let [a, b, c, d, e] = uuid_parts(self.seed.random.wrapping_add(self.incoming.message_ids));
+        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}").into()
+    }
+
     /// Owes an acknowledgement. Errors: the client does not wait for those that it is owed.
     fn owe(&mut self, packet_id: u16, release: bool) -> Result<ConfirmToken, Refusal> {
         if self.incoming.acks.len() >= self.config.unconfirmed_max {
@@ -251,7 +263,7 @@ impl MqttSession {
         }
         if self.session_expiry_ms > 0 {
             let value = Some(kept::message(&ready));
-            self.request(Op::Keep { slot: id, value }, Pending::Kept(id), turn);
+            self.request(Op::Keep { slot: id.into(), value }, Pending::Kept(id), turn);
         } else {
             self.say(first::PUBREC, id, reason::SUCCESS, turn);
         }
@@ -290,7 +302,7 @@ impl MqttSession {
         self.tally.messages_sent += sent;
         if self.session_expiry_ms > 0 {
             for slot in completed {
-                self.request(Op::Keep { slot, value: None }, Pending::Extra, turn);
+                self.request(Op::Keep { slot: slot.into(), value: None }, Pending::Extra, turn);
             }
         }
     }
@@ -333,6 +345,12 @@ impl MqttSession {
             _ => self.route(Ready { declare: false, ..ready }, turn),
         }
     }
+}
+
+/// The five parts of a UUID.
+pub(super) fn uuid_parts(bits: u128) -> [u64; 5] {
+    let part = |shift: u32, width: u32| (bits >> shift) as u64 & ((1 << width) - 1);
+    [part(96, 32), part(80, 16), part(64, 16), part(48, 16), part(0, 48)]
 }
 
 /// A queue as MQTT names it into being: durable, or whatever it already is.

@@ -1,31 +1,21 @@
 //! What a session wants back when it is opened again, as the blob that the broker keeps for it.
 //!
 //! ```text
-//! | version 2 | last packet id u16                                              |
+//! | version 3 | last packet id u16                                              |
 //! | count u32 | outgoing: packet id u16, phase u8 (1, 2: sent with that QoS; 3: released), queue number u64 |
-//! | count u32 | retained messages not acknowledged: packet id u16 (0: not sent), QoS u8, subscription u32, message |
 //! ```
-//! Written whole at the end of a connection. After a crash the broker may hold an older one: queue numbers in it that
-//! were settled since never come again. What has to survive a crash is kept one by one ([`super::kept`]).
+//! Written whole at the end of a connection, and never empty. The broker forgets it when it gives it back, so that an
+//! empty one says that the connection before ended in a crash. What has to survive that is kept one by one
+//! ([`super::kept`]).
 
-use super::{inflight::Phase, kept, publish::Ready};
+use super::inflight::Phase;
 use crate::{
     codec::{Reader, Version, subscribe::Options},
     errors::Refusal,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const RELEASED: u8 = 3;
-
-/// A retained message that was promised to the client: it is in no queue.
-#[derive(Debug)]
-pub(crate) struct Owing {
-    /// Packet identifier; `None` when it was not sent yet.
-    pub(crate) id: Option<u16>,
-    pub(crate) qos: u8,
-    pub(crate) via: u32,
-    pub(crate) ready: Ready,
-}
 
 /// The content of the blob.
 #[derive(Debug, Default)]
@@ -33,8 +23,6 @@ pub(crate) struct State {
     pub(crate) last_id: u16,
     /// `Resumed` and `Released` only; the latter in the order of sending.
     pub(crate) outgoing: Vec<(u16, Phase)>,
-    /// In the order of sending.
-    pub(crate) owing: Vec<Owing>,
 }
 
 impl State {
@@ -51,13 +39,6 @@ impl State {
             out.put_u16(*id);
             out.put_u8(phase);
             out.put_u64(seq);
-        }
-        out.put_u32(self.owing.len() as u32);
-        for Owing { id, qos, via, ready } in &self.owing {
-            out.put_u16(id.unwrap_or(0));
-            out.put_u8(*qos);
-            out.put_u32(*via);
-            kept::put_message(ready, &mut out);
         }
         out.freeze()
     }
@@ -81,11 +62,6 @@ impl State {
                 qos => Phase::Resumed { qos: qos.clamp(1, 2), seq },
             };
             state.outgoing.push((id, phase));
-        }
-        for _ in 0..reader.u32()? {
-            let (id, qos, via) = (reader.u16()?, reader.u8()?.clamp(1, 2), reader.u32()?);
-            let ready = kept::read_message(&mut reader)?;
-            state.owing.push(Owing { id: Some(id).filter(|id| *id != 0), qos, via, ready });
         }
         Ok(state)
     }
@@ -112,26 +88,20 @@ pub(crate) fn decode_options(bytes: &[u8]) -> (Options, Option<u32>) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::session::tests::message;
     use proptest::prelude::*;
 
     #[test]
     fn comes_back() {
         let options = Options { qos: 2, no_local: true, retain_as_published: true, retain_handling: 2 };
-        let ready = Ready { message: message(1), retain: true, declare: false, token: None };
         let state = State {
             last_id: 7,
             outgoing: vec![
                 (1, Phase::Resumed { qos: 2, seq: 1 << 40 }),
                 (7, Phase::Released { order: 0, held: None }),
             ],
-            owing: vec![Owing { id: Some(3), qos: 2, via: 9, ready }],
         };
         let back = State::decode(&state.encode());
         assert_eq!((back.last_id, back.outgoing), (state.last_id, state.outgoing));
-        let [owing] = &back.owing[..] else { panic!("{:?}", back.owing) };
-        assert_eq!((owing.id, owing.qos, owing.via), (Some(3), 2, 9));
-        assert_eq!(owing.ready.message.routing_key, "a.b");
         assert_eq!(decode_options(&encode_options(options, Some(5))), (options, Some(5)));
         assert_eq!(decode_options(&[]), (Options::default(), None));
     }

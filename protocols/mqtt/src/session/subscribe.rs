@@ -100,6 +100,11 @@ impl MqttSession {
         }
     }
 
+    /// A SUBSCRIBE is not answered yet.
+    pub(super) fn is_subscribing(&mut self) -> bool {
+        self.progress().is_some_and(|progress| !progress.unsubscribe)
+    }
+
     fn begin_subscription(&mut self, step: Step, new: bool, turn: &mut Turn<'_>) {
         let Some(active) = self.subscriptions.get(step.via).cloned() else { return };
         let (filter, share) = match active.source {
@@ -175,13 +180,29 @@ impl MqttSession {
             }
             _ => {
                 if let Some(slot) = step.slot {
-                    self.decided(slot, Ok(options.qos), options);
                     if self.subscriptions.queue_topic(step.via).is_some() {
-                        self.keep_queues(turn);
+                        return self.keep_queues(Pending::QueueKept { slot, options }, turn);
                     }
+                    self.decided(slot, Ok(options.qos), options);
                 }
             }
         }
+        self.acknowledge_when_done(turn);
+    }
+
+    /// The subscription to a queue is safe, or can not be made so.
+    pub(super) fn on_queue_kept(
+        &mut self,
+        slot: usize,
+        options: Options,
+        reply: &Reply,
+        turn: &mut Turn<'_>,
+    ) {
+        let outcome = match reply {
+            Reply::Failed(error) => Err(subscribe_code(error)),
+            _ => Ok(options.qos),
+        };
+        self.decided(slot, outcome, options);
         self.acknowledge_when_done(turn);
     }
 
@@ -273,6 +294,7 @@ impl MqttSession {
         for (via, messages) in progress.retained {
             self.deliver_retained(via, messages, turn);
         }
+        self.drain(turn);
     }
 
     pub(super) fn on_unsubscribe(&mut self, body: &[u8], turn: &mut Turn<'_>) -> Result<(), Refusal> {
@@ -305,7 +327,7 @@ impl MqttSession {
             Source::Queue(_) => {
                 self.give_back(consumer, turn);
                 self.request(Op::Cancel(consumer), Pending::Unsubscribe(slot), turn);
-                self.keep_queues(turn);
+                self.keep_queues(Pending::Extra, turn);
             }
         }
     }
@@ -325,7 +347,7 @@ impl MqttSession {
         self.give_back(consumer, turn);
         let gone = consumer.0.checked_sub(1).and_then(|via| self.subscriptions.remove(via));
         if gone.is_some_and(|gone| matches!(gone.source, Source::Queue(_))) {
-            self.keep_queues(turn);
+            self.keep_queues(Pending::Extra, turn);
         }
     }
 }

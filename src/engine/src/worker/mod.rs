@@ -10,6 +10,7 @@ pub(crate) mod connections;
 pub mod effect;
 mod epoch;
 pub mod limits;
+mod once;
 mod operations;
 mod place;
 mod publish;
@@ -76,6 +77,7 @@ pub struct Worker {
     timers: BTreeSet<(Millis, u32)>,
     /// Purged messages that are still to be dropped.
     trash: VecDeque<Trash>,
+    once: once::Once,
     epoch: u32,
     /// Memory is short.
     pressed: bool,
@@ -97,6 +99,7 @@ impl Worker {
             dirty: VecDeque::new(),
             timers: BTreeSet::new(),
             trash: VecDeque::new(),
+            once: once::Once::default(),
             epoch: 0,
             pressed: false,
             definitions: BTreeMap::new(),

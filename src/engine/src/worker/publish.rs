@@ -32,6 +32,9 @@ impl Worker {
         now: Millis,
         effects: &mut Effects,
     ) {
+        if self.once.was_published(message) {
+            return confirm_to(confirm, true, false, effects);
+        }
         let (mut accepted, mut durable) = (true, false);
         let share = u32::try_from(message.cost_bytes() / targets.len().max(1)).unwrap_or(u32::MAX);
         let mut logged: Vec<Target> = Vec::new();

@@ -14,10 +14,12 @@ use model::{
     limits,
     record::{Page, Record, Span},
 };
+use rustc_hash::FxHashSet;
 
 impl Worker {
     /// Takes in one record of the log before the snapshot that was taken in: only contents count.
     pub fn replay_content(&mut self, record: &Record) {
+        self.once.note(record);
         match record {
             Record::Enqueue { message, targets } => {
                 let awaited = targets
@@ -36,6 +38,7 @@ impl Worker {
     /// Takes in one record of the snapshot or the log, in their order, after all durable queues were created. Records
     /// about queues that do not exist any more are passed over.
     pub fn replay(&mut self, record: &Record) {
+        self.once.note(record);
         match record {
             Record::Enqueue { message, targets } => {
                 let share = u32::try_from(message.cost_bytes() / targets.len().max(1)).unwrap_or(u32::MAX);
@@ -158,9 +161,16 @@ impl Worker {
         }
     }
 
+    /// Before the replay: ids of messages ([`model::message::Extra::message_id`]) that sessions hold to publish them
+    /// once. What of them is in the log is not published again.
+    pub fn expect_once(&mut self, held: FxHashSet<Name>) {
+        self.once.expect(held);
+    }
+
     /// Ends recovery: what was replayed becomes deliverable. To be followed by [`Worker::pump`].
     pub fn recovered(&mut self, now: Millis, effects: &mut Effects) {
         self.end_replay(now);
+        self.once.recovered();
         let keys: Vec<u32> = self.places.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect();
         for key in keys {
             self.with_place(key, now, effects, |place, turn: &mut Turn<'_>| match place {

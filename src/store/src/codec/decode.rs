@@ -43,7 +43,7 @@ pub(crate) fn decode(kind: u8, payload: &[u8], codecs: Lookup<'_>) -> Result<Rec
     let record = match kind {
         ENQUEUE => {
             let targets = targets(reader)?;
-            Record::Enqueue { message: message(reader.rest(), codecs)?, targets }
+            Record::Enqueue { message: decode_message(reader.rest(), codecs)?, targets }
         }
         SETTLE => settle(reader)?,
         PURGE => Record::Purge { queue: QueueId(reader.u64()?), through: reader.varint()? },
@@ -61,7 +61,7 @@ pub(crate) fn decode(kind: u8, payload: &[u8], codecs: Lookup<'_>) -> Result<Rec
         },
         RETAIN => {
             let (vhost, topic) = (reader.name()?, reader.name()?);
-            let message = if reader.flag()? { Some(message(reader.rest(), codecs)?) } else { None };
+            let message = if reader.flag()? { Some(decode_message(reader.rest(), codecs)?) } else { None };
             Record::Retain { vhost, topic, message }
         }
         DEFINE => Record::Define {
@@ -104,13 +104,14 @@ fn append(reader: &mut Reader<'_>, codecs: Lookup<'_>) -> Result<Record, DecodeE
     let messages = (0..reader.count(4)?)
         .map(|_| {
             let len = reader.u32()? as usize;
-            message(reader.take(len)?, codecs)
+            decode_message(reader.take(len)?, codecs)
         })
         .collect::<Result<_, _>>()?;
     Ok(Record::Append { stream, shard, first_offset, at_ms, messages })
 }
 
-fn message(encoded: &[u8], codecs: Lookup<'_>) -> Result<Arc<Message>, DecodeError> {
+/// Reads a message that takes all of `encoded`.
+pub(crate) fn decode_message(encoded: &[u8], codecs: Lookup<'_>) -> Result<Arc<Message>, DecodeError> {
     let owner = Bytes::copy_from_slice(encoded);
     let reader = &mut Reader::owned(&owner);
     let flags = reader.u8()?;

@@ -100,6 +100,14 @@ fn put_target(out: &mut Vec<u8>, target: &Target) {
     put_varint(out, u64::from(target.via));
 }
 
+/// A message alone, as [`super::decode_message`] reads it.
+pub(crate) fn encode_message(message: &Message) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message_bytes_max(message));
+    put_message_head(&mut out, message);
+    message.body.pieces().iter().for_each(|piece| out.extend_from_slice(piece));
+    out
+}
+
 /// A message among others, behind its length.
 fn put_measured(group: &mut Group, message: &Message) {
     let head = group.head();

@@ -33,8 +33,23 @@ mod extra;
 mod primitives;
 mod state;
 
-pub(crate) use decode::{DecodeError, decode};
-pub(crate) use encode::{encode, frame_bytes_max};
+pub(crate) use decode::{DecodeError, decode, decode_message};
+pub(crate) use encode::{encode, encode_message, frame_bytes_max};
+
+use crate::CodecLookup;
+use bytes::Bytes;
+use model::message::Message;
+use std::sync::Arc;
+
+/// A message in the layout that the log has for it, for definitions that contain one.
+pub fn message_bytes(message: &Message) -> Bytes {
+    encode_message(message).into()
+}
+
+/// Reads what [`message_bytes`] made. Errors: what is wrong with it.
+pub fn message_from(encoded: &[u8], codecs: &CodecLookup) -> Result<Arc<Message>, String> {
+    decode_message(encoded, codecs.as_ref()).map_err(|error| error.to_string())
+}
 
 pub(crate) const ENQUEUE: u8 = 2;
 pub(crate) const SETTLE: u8 = 3;

@@ -1,12 +1,25 @@
 //! From the broker to the client.
 
 use super::*;
+use crate::session::state::State;
+use model::delivery::VIA_RETAINED;
 
 /// A client that takes up a session with subscription 1 of `qos`, CONNACK and all read away.
 fn subscriber(connect: &str, qos: u8) -> Client {
-    let mut client = Client::resumed(connect, Bytes::new(), vec![subscription("#", 1, qos)]);
+    let state = State::default().encode();
+    let mut client = Client::resumed(connect, state, vec![subscription("#", 1, qos)]);
     client.out.wire.take();
     client
+}
+
+/// What the broker has of a session when it comes back from a crash: all but the last words.
+fn after_crash(client: &Client, qos: u8) -> Client {
+    let kept = client.broker.kept.clone();
+    let mut next = Client::new(MqttConfig::default());
+    (next.now, next.broker.present, next.broker.kept) = (client.now + 5000, true, kept);
+    next.broker.subscriptions = vec![subscription("#", 1, qos)];
+    next.send(V5_KEPT);
+    next
 }
 
 #[test]
@@ -109,6 +122,54 @@ fn resumes_where_it_left() {
     client.deliver(1, 1, Some(5), &message(1)).expect(r#"32 [ s"a/b" 0005 [] "x" ]"#);
     client.send("70 02 0003 70 02 0002 40 02 0001 40 02 0004 40 02 0005").expect("");
     assert_eq!(client.broker.settled.len(), 3);
+}
+
+#[test]
+fn a_crash_repeats_pubrel_and_not_the_message() {
+    let mut client = subscriber(V5_KEPT, 2);
+    for seq in 1..=4 {
+        client.deliver(1, 1, Some(seq), &message(2));
+    }
+    client.send("50 02 0003 50 02 0002 50 02 0001").out.wire.take();
+    assert_eq!((client.broker.kept.len(), client.broker.settled.len()), (3, 3));
+    client.send("70 02 0001");
+    assert_eq!(client.broker.kept.len(), 3);
+    client.pass(1000).expect("");
+    assert_eq!(client.broker.kept.len(), 2);
+    let mut client = after_crash(&client, 2);
+    client.expect("20 0e 01 00 0b 22 000a 27 001e8480 21 0014 62 02 0003 62 02 0002");
+    // the queue does not know yet that these are settled
+    client.deliver(1, 1, Some(2), &message(2)).deliver(1, 1, Some(3), &message(2)).expect("");
+    client.deliver(1, 1, Some(4), &message(2)).expect(r#"3c [ s"a/b" 0004 [] "x" ]"#);
+    assert_eq!(client.broker.settled.len(), 2);
+    client.send("70 02 0002 70 02 0003").pass(999);
+    assert_eq!(client.broker.kept.len(), 2);
+    // forgotten with the connection at the latest, and what is in use again is not
+    client.deliver(1, 1, Some(65_535 + 2), &message(2)).send("50 02 0002").close();
+    assert_eq!(client.broker.kept.len(), 1);
+}
+
+#[test]
+fn messages_from_before_a_crash_may_be_duplicates() {
+    let client = subscriber(V5_KEPT, 1);
+    let mut client = after_crash(&client, 1);
+    client.out.wire.take();
+    client.deliver(1, 1, Some(7), &message(1)).expect(r#"3a [ s"a/b" 0007 [] "x" ]"#);
+    let mut young = message(1).derive();
+    young.published_ms = client.now;
+    client.deliver(1, 1, Some(8), &Arc::new(young)).expect(r#"32 [ s"a/b" 0008 [] "x" ]"#);
+    client.deliver(1, 1, Some(9), &message(0)).expect(r#"30 [ s"a/b" [] "x" ]"#);
+}
+
+#[test]
+fn retained_messages_in_the_queue_come_after_the_suback() {
+    let mut client = Client::connected(V5_KEPT);
+    client.feed_only(r#"82 [ 0001 [] s"a/b" 01 ]"#);
+    client.deliver(1, 1 | VIA_RETAINED, Some(1), &message(1)).expect("");
+    client.feed(&[]);
+    client.expect(r#"90 [ 0001 [] 01 ] 33 [ s"a/b" 0001 [] "x" ]"#);
+    client.deliver(1, 1 | VIA_RETAINED, Some(2), &message(2)).expect(r#"33 [ s"a/b" 0002 [] "x" ]"#);
+    assert!(client.broker.settled.is_empty());
 }
 
 #[test]

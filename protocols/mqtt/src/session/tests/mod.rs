@@ -52,7 +52,7 @@ pub(super) struct FakeBroker {
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) retained: Vec<Arc<Message>>,
     /// What the session keeps.
-    pub(super) kept: BTreeMap<u16, Bytes>,
+    pub(super) kept: BTreeMap<u32, Bytes>,
     replies: VecDeque<(RequestId, Reply)>,
 }
 
@@ -161,7 +161,7 @@ impl Client {
         connect: &str,
         state: Bytes,
         subscriptions: Vec<Subscription>,
-        kept: BTreeMap<u16, Bytes>,
+        kept: BTreeMap<u32, Bytes>,
     ) -> Self {
         let mut client = Self::new(MqttConfig::default());
         client.broker.present = true;
@@ -179,6 +179,12 @@ impl Client {
             self.session.reply(request, reply, self.now, &mut self.broker, &mut self.out);
             self.session.receive(&mut self.input, self.now, &mut self.broker, &mut self.out);
         }
+    }
+
+    /// Bytes to which the broker does not answer before the next [`Self::feed`].
+    pub(super) fn feed_only(&mut self, line: &str) {
+        self.input.extend_from_slice(&bytes_of(line));
+        self.session.receive(&mut self.input, self.now, &mut self.broker, &mut self.out);
     }
 
     pub(super) fn send(&mut self, line: &str) -> &mut Self {
@@ -202,6 +208,9 @@ impl Client {
     pub(super) fn pass(&mut self, ms: u64) -> &mut Self {
         self.now += ms;
         self.session.tick(self.now, &mut self.broker, &mut self.out);
+        while let Some((request, reply)) = self.broker.replies.pop_front() {
+            self.session.reply(request, reply, self.now, &mut self.broker, &mut self.out);
+        }
         self
     }
 
