@@ -51,6 +51,7 @@ settings! {
     "limits.memory_bytes" "memory-bytes-max" "0" "message bytes held before publishers wait; 0 is 40% of RAM";
     "log.segment_bytes" "log-segment-bytes" "67108864" "size of a log segment";
     "log.budget_bytes" "log-budget-bytes" "1073741824" "log size from which dead segments are cleaned";
+    "log.snapshot_bytes" "log-snapshot-bytes" "134217728" "log between two snapshots of the state; at most budget / 4";
     "workers" "workers" "0" "queue workers; 0 is half the cores";
     "aws.region" "aws-region" "us-east-1" "region of vhost /";
     "aws.account" "aws-account" "000000000000" "account of vhost /";
@@ -79,6 +80,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Log size above which cleaning begins, bytes.
     pub log_budget_bytes: u64,
+    /// Log between two snapshots, bytes.
+    pub snapshot_bytes: u64,
     /// Queue workers.
     pub workers: u16,
     /// AWS region of the default vhost.
@@ -269,6 +272,7 @@ impl Raw {
             memory_bytes_max,
             segment_bytes: self.number_in("log.segment_bytes", 1 << 20..=1 << 30)?,
             log_budget_bytes: self.number("log.budget_bytes")?,
+            snapshot_bytes: self.number_in("log.snapshot_bytes", 1 << 20..=1 << 40)?,
             workers,
             aws_region: self.text("aws.region").to_owned(),
             aws_account: self.account()?,

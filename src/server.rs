@@ -10,13 +10,17 @@ use crate::net::tls;
 use crate::registry::{Behaviours, Protocols};
 use crate::runtime::caller::Caller;
 use crate::runtime::mailbox::{Mail, Mailbox};
-use crate::runtime::recovery::{Recovered, recover};
+use crate::runtime::pager::Pager;
+use crate::runtime::recovery::{Recovered, RecoveredWorker, recover};
 use crate::runtime::shared::{Shared, TOPOLOGY_CONNECTION};
 use crate::runtime::sys_topics;
 use crate::runtime::topology_task::{TopologyRequest, TopologyTask, Wish};
-use crate::runtime::{cleaning::Cleaning, worker_task::WorkerTask};
+use crate::runtime::{
+    cleaning::{Budget, Cleaning},
+    worker_task::WorkerTask,
+};
 use engine::worker::command::Asker;
-use model::{Name, ids::RequestId, ids::WorkerId};
+use model::{Name, ids::RequestId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,17 +55,14 @@ impl Server {
         let Recovered { definitions, sessions, workers } = recovered?;
 
         let users = Users::new(config.users.clone(), config.vhosts.clone());
-        let logs = workers.iter().map(|(_, _, log)| log.clone()).collect();
+        let logs = workers.iter().map(|one| one.log.clone()).collect();
         let mailboxes = workers.iter().map(|_| Arc::new(Mailbox::default())).collect();
         let (publisher, topology) = watch::channel(Arc::new(definitions.topology().clone()));
         let (requests, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(mailboxes, topology, requests, users, &config, logs));
         let core = TaskTracker::new();
-        for (number, (worker, effects, log)) in workers.into_iter().enumerate() {
-            let id = WorkerId(number as u16);
-            let Some(mailbox) = shared.mailbox(id).cloned() else { continue };
-            let cleaning = Cleaning::new(id, log.clone(), mailbox, shared.clone(), config.log_budget_bytes);
-            let task = WorkerTask::new(id, (worker, effects), shared.clone(), log, cleaning);
+        for recovered in workers {
+            let task = worker_task(recovered, &shared, &config)?;
             task.into_iter().for_each(|task| {
                 core.spawn(task.run());
             });
@@ -128,6 +129,20 @@ impl Server {
         self.core.wait().await;
         tracing::info!("stopped; everything is on the disk");
     }
+}
+
+fn worker_task(
+    recovered: RecoveredWorker,
+    shared: &Arc<Shared>,
+    config: &Config,
+) -> Result<Option<WorkerTask>, String> {
+    let RecoveredWorker { worker, effects, log, pages } = recovered;
+    let id = worker.id();
+    let Some(mailbox) = shared.mailbox(id).cloned() else { return Ok(None) };
+    let budget = Budget { log_bytes: config.log_budget_bytes, snapshot_bytes: config.snapshot_bytes };
+    let cleaning = Cleaning::new(log.clone(), mailbox.clone(), budget, shared.now());
+    let pager = Pager::start(id, pages, mailbox).map_err(|error| format!("cannot start threads: {error}"))?;
+    Ok(WorkerTask::new(id, (worker, effects), shared.clone(), log, (cleaning, pager)))
 }
 
 fn aws_config(config: &Config) -> crate::aws::AwsConfig {

@@ -1,19 +1,15 @@
 //! Log cleaning: keeps a worker's log within reach of its live content, oldest segment first.
 //!
-//! Segments that are certainly dead go at once, unread: the worker counts epochs, and this remembers where the log stood
-//! when each began. What long-lived content holds back is cleaned by copying once the log is over its budget: a reader
-//! thread scans the oldest segment and mails its records to the worker in pieces; the worker appends what is
-//! still alive at the tail; once that is durable the segment goes. Definitions are written anew by their owner.
+//! A segment may go when both snapshots hold the state that its records add up to, and no live content lies in it. What
+//! is certainly dead goes at once, unread: the worker counts epochs, and this remembers where the log stood when each
+//! began. What long-lived content holds back is cleaned by copying once the log is over its budget: a reader thread scans
+//! the oldest segment and mails its content to the worker in pieces; the worker appends what is still alive at the tail;
+//! once that is durable the segment goes.
 
 use super::mailbox::{Mail, Mailbox};
-use super::shared::Shared;
-use super::topology_task::{TopologyRequest, Wish};
-use engine::worker::{Worker, command::Asker, effect::Effects};
-use model::{
-    Name,
-    ids::{ConnectionId, Lsn, RequestId, WorkerId},
-    record::Record,
-};
+use super::snapshots::Snapshots;
+use engine::worker::Worker;
+use model::{Millis, ids::Lsn, record::Record};
 use std::collections::VecDeque;
 use std::sync::{
     Arc,
@@ -24,44 +20,50 @@ use store::{LocalLog, SegmentInfo, WorkerLog};
 /// Records mailed in one piece: about a millisecond of the worker's time.
 const PIECE_RECORDS: usize = 1024;
 
+/// Places remembered; with more, every other one is forgotten, which makes what is dropped coarser.
+const EPOCHS_MAX: usize = 4096;
+
+/// How long a log may become.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Cleaned by copying from here on, bytes.
+    pub(crate) log_bytes: u64,
+    /// Log behind a snapshot until the next one, bytes.
+    pub(crate) snapshot_bytes: u64,
+}
+
+impl Budget {
+    /// Log between two snapshots. All behind the older one stays, so a small budget makes for frequent ones.
+    fn interval_bytes(self) -> u64 {
+        self.snapshot_bytes.min(self.log_bytes / 4)
+    }
+}
+
 /// The cleaning of one worker's log.
 pub(crate) struct Cleaning {
-    worker: WorkerId,
     log: Arc<LocalLog>,
     mailbox: Arc<Mailbox>,
-    shared: Arc<Shared>,
     budget_bytes: u64,
+    snapshots: Snapshots,
     busy: Arc<AtomicBool>,
     epoch: u32,
     /// Everything logged since an epoch began lies at or behind this place.
     epochs: VecDeque<(u32, Lsn)>,
-    /// Every definition that counts lies at or behind this place.
-    definitions: Arc<AtomicU64>,
-    dead_below: Option<Lsn>,
     /// Segments that end up to here are given up; the log may still list them until its writer comes to that.
     given_up: Arc<AtomicU64>,
 }
 
 impl Cleaning {
-    /// Cleans `log` once it is larger than `budget_bytes` and at least half dead.
-    pub(crate) fn new(
-        worker: WorkerId,
-        log: Arc<LocalLog>,
-        mailbox: Arc<Mailbox>,
-        shared: Arc<Shared>,
-        budget_bytes: u64,
-    ) -> Self {
+    /// Cleans `log` once it is over its budget and at least half dead.
+    pub(crate) fn new(log: Arc<LocalLog>, mailbox: Arc<Mailbox>, budget: Budget, now: Millis) -> Self {
         Self {
-            worker,
+            snapshots: Snapshots::new(log.clone(), budget.interval_bytes(), now),
             log,
             mailbox,
-            shared,
-            budget_bytes,
+            budget_bytes: budget.log_bytes,
             busy: Arc::default(),
             epoch: 0,
             epochs: VecDeque::from([(0, Lsn(0))]),
-            definitions: Arc::default(),
-            dead_below: None,
             given_up: Arc::default(),
         }
     }
@@ -72,56 +74,63 @@ impl Cleaning {
     }
 
     /// Gives up the segments below a place, behind all that was appended before.
-    fn trim(&self, below: Lsn) -> impl FnOnce() + Send + use<> {
-        let (log, given_up) = (self.log.clone(), self.given_up.clone());
-        move || {
-            given_up.fetch_max(below.0, Ordering::Relaxed);
-            log.trim(below);
+    fn trim(&self, below: Lsn) {
+        self.given_up.fetch_max(below.0, Ordering::Relaxed);
+        self.log.trim(below);
+    }
+
+    /// Looks at what can go and what is to be done for it. All records of the turn are on their way to the log: what a
+    /// settlement sets free may go behind it. `full`: there is no room on the disk.
+    pub(crate) fn look(&mut self, worker: &mut Worker, full: bool, now: Millis) {
+        self.next_epoch(worker);
+        self.consider(worker, full);
+        let in_the_way = full && self.oldest().is_some_and(|oldest| oldest.end_lsn > self.snapshots.floor());
+        if self.snapshots.is_due(now, in_the_way) {
+            self.snapshots.begin(worker.snapshot(), now);
         }
     }
 
-    /// Begins an epoch, and finds out whether whole segments are dead. What must be logged before they go is added to
-    /// `effects`; then comes [`Cleaning::drop_dead`].
-    pub(crate) fn next_epoch(&mut self, worker: &mut Worker, effects: &mut Effects) {
-        self.epoch += 1;
-        worker.begin_epoch(self.epoch);
-        self.epochs.push_back((self.epoch, self.log.durable()));
+    /// When to look at the latest, if nothing happens.
+    pub(crate) fn deadline(&self, now: Millis) -> Option<Millis> {
+        self.snapshots.deadline(now)
+    }
+
+    /// Begins an epoch, and drops the segments that are dead as a whole.
+    fn next_epoch(&mut self, worker: &mut Worker) {
+        let durable = self.log.durable();
+        if self.epochs.back().is_some_and(|(_, place)| *place < durable) {
+            self.epoch += 1;
+            worker.begin_epoch(self.epoch);
+            self.epochs.push_back((self.epoch, durable));
+        }
+        if self.epochs.len() > EPOCHS_MAX {
+            let mut keep = false;
+            self.epochs.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
         let oldest = worker.oldest_epoch().unwrap_or(self.epoch);
         while self.epochs.get(1).is_some_and(|(epoch, _)| *epoch <= oldest) {
             self.epochs.pop_front();
         }
         let Some((_, below)) = self.epochs.front().copied() else { return };
+        let below = below.min(self.snapshots.floor());
         let dead = self.oldest().is_some_and(|segment| segment.end_lsn <= below);
         if dead && !self.busy.load(Ordering::Relaxed) {
-            self.dead_below = Some(below);
+            self.trim(below);
         }
-    }
-
-    /// Drops the segments found dead, once the records of this turn are on their way to the log.
-    pub(crate) fn drop_dead(&mut self) {
-        let Some(below) = self.dead_below.take() else { return };
-        if self.worker != WorkerId(0) || self.definitions.load(Ordering::Relaxed) >= below.0 {
-            self.trim(below)();
-            return;
-        }
-        self.busy.store(true, Ordering::Relaxed);
-        let (trim, busy, definitions) = (self.trim(below), self.busy.clone(), self.definitions.clone());
-        let since = self.log.durable();
-        self.rewrite_definitions(Box::new(move || {
-            definitions.store(since.0, Ordering::Relaxed);
-            trim();
-            busy.store(false, Ordering::Relaxed);
-        }));
     }
 
     /// Starts on the oldest segment if it is time.
-    pub(crate) fn consider(&self, worker: &Worker) {
+    fn consider(&self, worker: &Worker, full: bool) {
         let total = self.log.bytes();
-        let enough = total > self.budget_bytes || self.log.disk_full();
+        let enough = total > self.budget_bytes || full;
         if !enough || total < 2 * worker.live_bytes() || self.busy.load(Ordering::Relaxed) {
             return;
         }
-        let Some(segment) = self.oldest() else { return };
+        let floor = self.snapshots.floor();
+        let Some(segment) = self.oldest().filter(|segment| segment.end_lsn <= floor) else { return };
         self.busy.store(true, Ordering::Relaxed);
         let (log, mailbox) = (self.log.clone(), self.mailbox.clone());
         let read = move || {
@@ -133,47 +142,24 @@ impl Cleaning {
         tokio::task::spawn_blocking(read);
     }
 
-    /// Every live record of `segment` was appended again: once that is durable it may go.
-    pub(crate) fn surveyed(&self, segment: Surveyed) {
-        let (trim, busy) = (self.trim(segment.below), self.busy.clone());
-        let trim: Box<dyn FnOnce() + Send> = Box::new(move || {
-            trim();
-            busy.store(false, Ordering::Relaxed);
-        });
-        if segment.definitions && self.worker == WorkerId(0) {
-            self.rewrite_definitions(trim);
-        } else {
-            // The log trims only behind what was appended before: the survivors.
-            trim();
-        }
+    /// Every live record of the segment that ends here was appended again: once that is durable it may go.
+    pub(crate) fn surveyed(&self, end: Lsn) {
+        // The log trims only behind what was appended before: the survivors.
+        self.trim(end);
+        self.busy.store(false, Ordering::Relaxed);
     }
-}
 
-impl Cleaning {
-    /// Has every definition written anew; `then` runs once they are durable.
-    fn rewrite_definitions(&self, then: Box<dyn FnOnce() + Send>) {
-        let asker = Asker { connection: ConnectionId(0), request: RequestId(0) };
-        let wish = Wish::RewriteDefinitions(then);
-        let request = TopologyRequest { asker, vhost: Name::new(), wish };
-        if self.shared.definitions.send(request).is_err() {
-            tracing::debug!("the broker is shutting down: log cleaning ends");
-        }
+    /// Waits for what is still being written; the log is closed.
+    pub(crate) fn close(&mut self) {
+        self.snapshots.close();
     }
-}
-
-/// What a scan of a segment found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Surveyed {
-    below: Lsn,
-    definitions: bool,
 }
 
 fn survey(log: &LocalLog, mailbox: &Mailbox, segment: SegmentInfo) -> Result<(), store::StoreError> {
     let mut piece = Vec::new();
-    let mut definitions = false;
     log.read_segment(segment.no, &mut |_, record| {
-        if matches!(record, Record::Define { .. }) {
-            definitions = true;
+        // All else is in the snapshots.
+        if !matches!(record, Record::Enqueue { .. } | Record::Append { .. }) {
             return;
         }
         piece.push(record);
@@ -182,6 +168,6 @@ fn survey(log: &LocalLog, mailbox: &Mailbox, segment: SegmentInfo) -> Result<(),
         }
     })?;
     mailbox.push(Mail::Survey(piece));
-    mailbox.push(Mail::Surveyed(Surveyed { below: segment.end_lsn, definitions }));
+    mailbox.push(Mail::Surveyed(segment.end_lsn));
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! The mailbox of a worker: batches of commands, drained whole, bounded in bytes by those who fill it.
 
-use super::cleaning::Surveyed;
 use engine::worker::command::WorkerCommand;
-use model::{limits, record::Record};
+use model::{ids::Lsn, limits, record::Record};
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -14,10 +13,10 @@ use tokio::sync::Notify;
 pub(crate) enum Mail {
     /// For the state machine.
     Command(WorkerCommand),
-    /// Records of the segment being cleaned: append those that are still alive.
+    /// Content of the segment being cleaned: append what is still alive.
     Survey(Vec<Record>),
-    /// The segment being cleaned was read to its end.
-    Surveyed(Surveyed),
+    /// The segment being cleaned was read to its end, here.
+    Surveyed(Lsn),
     /// Finish: flush what there is and stop.
     Stop,
 }

@@ -7,10 +7,13 @@ use engine::topology::{Change, Definitions};
 use engine::worker::{Worker, WorkerLimits, effect::Effects};
 use model::{Millis, Name, ids::WorkerId, record::Record};
 use rustc_hash::FxHashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{CodecLookup, LocalLog, LogOptions, Stage, disk::RealDisk};
+use store::{CodecLookup, LocalLog, LogOptions, Pages, Stage, StoreError, disk::RealDisk};
+
+/// More workers than this there never were.
+const WORKERS_HIGHEST: u16 = 256;
 
 /// What a start begins with.
 pub(crate) struct Recovered {
@@ -18,14 +21,34 @@ pub(crate) struct Recovered {
     pub(crate) definitions: Definitions,
     /// Sessions that outlived their connections.
     pub(crate) sessions: Sessions,
-    /// Workers with their content, what came of it (dead letters, for example), and their logs.
-    pub(crate) workers: Vec<(Worker, Effects, Arc<LocalLog>)>,
+    /// In the order of their numbers.
+    pub(crate) workers: Vec<RecoveredWorker>,
+}
+
+/// A worker with its content.
+pub(crate) struct RecoveredWorker {
+    pub(crate) worker: Worker,
+    /// What came of the recovery, dead letters for example.
+    pub(crate) effects: Effects,
+    pub(crate) log: Arc<LocalLog>,
+    pub(crate) pages: Pages,
 }
 
 /// Opens or makes the data directory. Blocking. Errors: one sentence that names the file and what to do.
 pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Recovered, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as Millis);
-    let mut definitions = Definitions::new(config.workers, behaviours);
+    let found = workers_found(config);
+    let count = config.workers.max(found.iter().max().map_or(0, |highest| highest + 1));
+    if count > config.workers {
+        tracing::warn!(
+            workers = config.workers,
+            "the data directory holds the logs of {count} workers: so many run, whatever the setting workers says"
+        );
+    }
+    if !found.is_empty() && !found.contains(&0) {
+        return Err(gone(config, 0, "all definitions"));
+    }
+    let mut definitions = Definitions::new(count, behaviours);
     let mut sessions = Sessions::default();
     // All definitions are in the first worker's log, perhaps behind the messages of their queues (log cleaning). They
     // are read first, so that messages need not be kept aside until their queues are known.
@@ -39,9 +62,12 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     let left_out =
         definitions.finish_restore().map_err(|error| format!("cannot recover the definitions: {error}"))?;
     left_out.iter().for_each(|text| tracing::warn!(reason = &**text, "a binding was left out"));
-    let mut workers = workers(config.workers);
-    for Change::Worker(worker, command) in definitions.drain_changes() {
-        if let Some(worker) = workers.get_mut(usize::from(worker.0)) {
+    let mut workers = workers(count);
+    for Change::Worker(id, command) in definitions.drain_changes() {
+        if !found.contains(&id.0) {
+            return Err(gone(config, id.0, "the content of queues that are defined"));
+        }
+        if let Some(worker) = workers.get_mut(usize::from(id.0)) {
             worker.apply(command, now, &mut Effects::default());
         }
     }
@@ -50,21 +76,41 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     }
     let held: FxHashSet<Name> =
         sessions.kept().filter_map(|(slot, value)| kept_message_id(slot, value)).collect();
-    let mut recovered = Vec::new();
-    for mut worker in workers {
-        worker.expect_once(held.clone());
-        let (log, effects) = replay(config, &mut worker, now)?;
-        recovered.push((worker, effects, Arc::new(log)));
-    }
-    Ok(Recovered { definitions, sessions, workers: recovered })
+    workers.iter_mut().for_each(|worker| worker.expect_once(held.clone()));
+    let workers = workers.into_iter().map(|worker| replay(config, worker, now)).collect::<Result<_, _>>()?;
+    Ok(Recovered { definitions, sessions, workers })
 }
 
 fn workers(count: u16) -> Vec<Worker> {
     (0..count).map(|number| Worker::new(WorkerId(number), WorkerLimits::default())).collect()
 }
 
+fn dir_name(number: u16) -> String {
+    format!("worker-{number:02}")
+}
+
+/// Numbers of the workers that have a directory.
+fn workers_found(config: &Config) -> Vec<u16> {
+    // One that can not be read is told of when it is to be used.
+    let entries = std::fs::read_dir(&config.data).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let numbers = names.filter_map(|name| {
+        let number = name.strip_prefix("worker-")?.parse().ok()?;
+        (number < WORKERS_HIGHEST && name == dir_name(number)).then_some(number)
+    });
+    numbers.collect()
+}
+
+fn gone(config: &Config, number: u16, what: &str) -> String {
+    format!(
+        "{} is missing, and with it {what}. Restore the data directory from a copy; or make an empty directory in its \
+         place to give that up",
+        config.data.join(dir_name(number)).display()
+    )
+}
+
 fn log_dir(config: &Config, number: u16) -> Result<PathBuf, String> {
-    let dir = config.data.join(format!("worker-{number:02}"));
+    let dir = config.data.join(dir_name(number));
     std::fs::create_dir_all(&dir).map_err(|error| {
         format!("cannot write to the data directory {}: {error} (setting data)", dir.display())
     })?;
@@ -101,7 +147,7 @@ fn define(
 }
 
 /// Opens a worker's log and gives the worker back what it held.
-fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog, Effects), String> {
+fn replay(config: &Config, mut worker: Worker, now: Millis) -> Result<RecoveredWorker, String> {
     let number = worker.id().0;
     let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
     let started = std::time::Instant::now();
@@ -112,17 +158,18 @@ fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog
     let dir = log_dir(config, number)?;
     let (log, recovery) = LocalLog::open(&dir, Arc::new(RealDisk), options, codecs(), &mut each)
         .map_err(|error| error.to_string())?;
-    if let Some((queue, (first, last))) = worker.missing().first() {
+    if let Some((queue, (first, last))) = worker.missing().into_iter().next() {
         return Err(format!(
-            "the log in {} is damaged: messages {first} to {last} of {queue} are in none of its files; \
-             `waystation repair {}` keeps what is left",
+            "{} is damaged: a snapshot says that messages {first} to {last} of {queue} are there, but the log does \
+             not hold them. Restore the data directory from a copy, or save what is left: waystation repair {}",
             dir.display(),
             config.data.display()
         ));
     }
+    let pages = pages(&dir, &worker).map_err(|error| error.to_string())?;
     let mut effects = Effects::default();
     worker.recovered(now, &mut effects);
-    if recovery.records > 0 {
+    if recovery.records > 0 || recovery.snapshot.is_some() {
         tracing::info!(
             worker = number,
             records = recovery.records,
@@ -131,5 +178,18 @@ fn replay(config: &Config, worker: &mut Worker, now: Millis) -> Result<(LocalLog
             "recovered"
         );
     }
-    Ok((log, effects))
+    Ok(RecoveredWorker { worker, effects, log: Arc::new(log), pages })
+}
+
+/// The worker's page files: those that it refers to, checked, and no others.
+fn pages(dir: &Path, worker: &Worker) -> Result<Pages, StoreError> {
+    let pages = Pages::open(&dir.join("pages"), Arc::new(RealDisk), codecs())?;
+    let mut needed = FxHashSet::default();
+    for page in worker.pages() {
+        pages.check(&page)?;
+        pages.reserve(page.no);
+        needed.insert(page.no);
+    }
+    pages.retain(&|no| needed.contains(&no));
+    Ok(pages)
 }

@@ -263,15 +263,6 @@ impl Sessions {
         self.entries.keys().cloned().collect()
     }
 
-    /// Every session's records by kind and key, a session before what it keeps, for log cleaning.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (&'static str, Name, Bytes)> + '_ {
-        let durable = self.entries.iter().filter(|(_, entry)| entry.expiry_ms > 0);
-        durable.flat_map(|(key, entry)| {
-            let kept = entry.kept.iter();
-            let kept = kept.map(|(slot, value)| (KEPT_KIND, kept_key(key, *slot), value.clone()));
-            std::iter::once((RECORD_KIND, record_key(key), to_record(entry, entry.ends_at))).chain(kept)
-        })
-    }
 }
 
 /// The answer to a session's opener.

@@ -38,9 +38,9 @@ pub(crate) struct Shared {
     pub(crate) users: Users,
     /// Largest message body, bytes.
     pub(crate) message_bytes_max: usize,
-    /// Message bytes in memory before publishers wait.
+    /// Message bytes in memory before publishers wait. At half of it, long queues leave memory sooner.
     pub(crate) memory_bytes_max: u64,
-    /// Message bytes held by each worker, and waiting for its log.
+    /// Message bytes in the memory of each worker.
     pub(crate) held_bytes: Vec<AtomicU64>,
     /// Each worker's log.
     pub(crate) logs: Vec<Arc<LocalLog>>,
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     /// Direct deliveries dropped by connections that are gone.
     dropped: AtomicU64,
     memory_low: AtomicBool,
+    memory_short: AtomicBool,
     alarm: AtomicBool,
     registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
     next_connection: AtomicU64,
@@ -89,6 +90,7 @@ impl Shared {
             logs,
             connections: AtomicUsize::new(0),
             memory_low: AtomicBool::new(false),
+            memory_short: AtomicBool::new(false),
             alarm: AtomicBool::new(false),
             registry: RwLock::default(),
             next_connection: AtomicU64::new(1),
@@ -175,9 +177,24 @@ impl Shared {
         outboxes.iter().for_each(|outbox| outbox.wake());
     }
 
+    fn held(&self) -> u64 {
+        self.held_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Long queues are to keep in memory only what goes out soon. Ends a tenth below where it begins.
+    pub(crate) fn memory_short(&self) -> bool {
+        let was_short = self.memory_short.load(Ordering::Relaxed);
+        let limit = if was_short { self.memory_bytes_max / 20 * 9 } else { self.memory_bytes_max / 2 };
+        let is_short = self.held() > limit;
+        if is_short != was_short {
+            self.memory_short.store(is_short, Ordering::Relaxed);
+        }
+        is_short
+    }
+
     /// Why publishers are blocked for longer, in RabbitMQ's words, if they are.
     pub(crate) fn blocked(&self) -> Option<&'static str> {
-        let held: u64 = self.held_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let held = self.held();
         let disk_full = self.logs.iter().any(|log| log.disk_full());
         // Ends a tenth below where it begins, so that publishers are not told of every message that comes and goes.
         let was_low = self.memory_low.load(Ordering::Relaxed);

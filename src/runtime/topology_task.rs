@@ -44,8 +44,6 @@ pub(crate) enum Wish {
     Disconnected,
     /// A queue ended itself.
     QueueEnded(QueueId),
-    /// Write every definition anew, then call this once all are durable.
-    RewriteDefinitions(Box<dyn FnOnce() + Send>),
     /// Count the sessions and what they are subscribed to.
     Census(oneshot::Sender<Census>),
     /// Stop once everything before is done.
@@ -65,8 +63,6 @@ pub(super) enum After {
     /// Retained messages found: complete the answer. `own` is the queue of a session that must not lose them, with the
     /// subscription.
     Subscribed { asker: Asker, existed: bool, queue: Option<Name>, own: Option<(QueueId, u32)> },
-    /// Call this.
-    Call(Box<dyn FnOnce() + Send>),
 }
 
 /// The task's state.
@@ -207,7 +203,6 @@ impl TopologyTask {
         match (self.pending.remove(&request), reply) {
             (Some(After::Answer(asker, answer)), _) => self.answer(asker, *answer),
             (Some(After::Durably(asker, answer)), _) => self.answer_durably(asker, *answer),
-            (Some(After::Call(call)), _) => call(),
             (Some(After::Declared(asker, name)), Reply::Status(status)) => {
                 let (ready, consumers) = (status.ready, status.consumers);
                 self.answer(asker, Reply::QueueDeclared { name, ready, consumers });
@@ -248,7 +243,6 @@ impl TopologyTask {
                 self.session_left(asker.connection, now);
             }
             Wish::QueueEnded(queue) => self.definitions.queue_ended(queue),
-            Wish::RewriteDefinitions(call) => self.rewrite(call),
             Wish::Census(asker) => {
                 // Who asked may be gone.
                 let _ = asker.send(self.sessions.census());
@@ -340,16 +334,6 @@ impl TopologyTask {
             WorkerCommand::Define { asker: None, kind: kind.into(), key, value },
             0,
         );
-    }
-
-    fn rewrite(&mut self, call: Box<dyn FnOnce() + Send>) {
-        self.definitions.rewrite();
-        let sessions: Vec<_> = self.sessions.records().collect();
-        for (kind, key, value) in sessions {
-            self.record(kind, key, Some(value));
-        }
-        self.send_changes();
-        self.after_records(After::Call(call));
     }
 
     /// The connection that a broker-made definition belongs to.

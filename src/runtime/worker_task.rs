@@ -1,11 +1,12 @@
 //! The task around one worker: mailbox in, effects out.
 //!
-//! Owns: the worker, its clock readings, the way of its effects to outboxes, the log and other workers.
+//! Owns: the worker, its clock readings, the way of its effects to outboxes, the log, the pager and other workers.
 //! Refuses: waiting for anyone but its own mailbox and timer.
 
-use super::cleaning::{Cleaning, Surveyed};
+use super::cleaning::Cleaning;
 use super::dispatcher::Dispatcher;
 use super::mailbox::{Mail, Mailbox};
+use super::pager::Pager;
 use super::shared::{Shared, worker_connection};
 use super::topology_task::{TopologyRequest, Wish};
 use crate::net::outbox::{Event, Outbox};
@@ -18,7 +19,7 @@ use model::{
     Millis, Name,
     command::Publish,
     delivery::{Confirm, Lease, Outcome},
-    ids::{ConfirmToken, ConnectionId, ConsumerId, RequestId, WorkerId},
+    ids::{ConfirmToken, ConnectionId, ConsumerId, Lsn, RequestId, WorkerId},
 };
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, atomic::Ordering};
@@ -49,6 +50,7 @@ pub(crate) struct WorkerTask {
     shared: Arc<Shared>,
     log: Arc<LocalLog>,
     cleaning: Cleaning,
+    pager: Arc<Pager>,
     outbox: Arc<Outbox>,
     effects: Effects,
     peers: FxHashMap<ConnectionId, Staged>,
@@ -56,7 +58,8 @@ pub(crate) struct WorkerTask {
     dispatcher: Dispatcher,
     dead_letters: FxHashMap<ConfirmToken, Lease>,
     next_token: u64,
-    surveyed: Option<Surveyed>,
+    /// End of the segment being cleaned, once all of it was read.
+    surveyed: Option<Lsn>,
     measured: Millis,
     /// Something happened since.
     unmeasured: bool,
@@ -70,7 +73,7 @@ impl WorkerTask {
         (worker, effects): (Worker, Effects),
         shared: Arc<Shared>,
         log: Arc<LocalLog>,
-        cleaning: Cleaning,
+        (cleaning, pager): (Cleaning, Pager),
     ) -> Option<Self> {
         let mailbox = shared.mailbox(id)?.clone();
         let outbox = Arc::new(Outbox::default());
@@ -83,6 +86,7 @@ impl WorkerTask {
             shared,
             log,
             cleaning,
+            pager: Arc::new(pager),
             outbox,
             effects,
             peers: FxHashMap::default(),
@@ -114,12 +118,16 @@ impl WorkerTask {
             }
             more = self.turn(&mut mail, &mut events);
         }
+        // The last records first: they say which pages are to be removed.
         self.log.close();
+        self.pager.close();
+        self.cleaning.close();
     }
 
     async fn wait(&self) {
         let now = self.shared.now();
-        let deadline = self.worker.next_deadline().map_or(3_600_000, |at| at.saturating_sub(now));
+        let deadlines = [self.worker.next_deadline(), self.cleaning.deadline(now)];
+        let deadline = deadlines.into_iter().flatten().min().map_or(3_600_000, |at| at.saturating_sub(now));
         // Publishers may be waiting for what only a look at the totals shows.
         let watch = self.unmeasured || self.log.backlog_bytes() > 0 || self.shared.alarm_on();
         let deadline = if watch { deadline.min(MEASURE_MS) } else { deadline };
@@ -166,7 +174,7 @@ impl WorkerTask {
                 self.effects.records.extend(live);
             }
             // Only after this turn's records, the survivors among them, are on their way.
-            Mail::Surveyed(segment) => self.surveyed = Some(segment),
+            Mail::Surveyed(end) => self.surveyed = Some(end),
             Mail::Stop => self.stopping = true,
         }
     }
@@ -190,31 +198,31 @@ impl WorkerTask {
             }
         }
         self.unmeasured = now < self.measured + MEASURE_MS;
-        if !self.unmeasured {
-            self.cleaning.next_epoch(&mut self.worker, &mut self.effects);
-        }
+        // Before the log can say that a page is dead: what is still to be read of it is read then.
+        self.pager.carry_out(&mut self.effects.page_outs, &mut self.effects.page_ins);
         self.stage();
         self.send();
-        self.cleaning.drop_dead();
-        if let Some(segment) = self.surveyed.take() {
-            self.cleaning.surveyed(segment);
+        if let Some(end) = self.surveyed.take() {
+            self.cleaning.surveyed(end);
         }
         if !self.unmeasured {
             self.measured = now;
-            self.measure();
+            self.measure(now);
         }
         more
     }
 
     /// Looks at totals, which costs a step per queue, and at what follows from them.
-    fn measure(&mut self) {
+    fn measure(&mut self, now: Millis) {
         let stats = self.worker.stats();
         if let Some(held) = self.shared.held_bytes.get(usize::from(self.id.0)) {
-            held.store(stats.bytes, Ordering::Relaxed);
+            held.store(stats.memory_bytes, Ordering::Relaxed);
         }
         self.shared.note_stats(self.id, stats);
         self.shared.tell_alarm();
-        self.cleaning.consider(&self.worker);
+        self.worker.press(self.shared.memory_short());
+        let full = self.log.disk_full() || self.pager.disk_full();
+        self.cleaning.look(&mut self.worker, full, now);
     }
 
     fn peer(&mut self, connection: ConnectionId) -> &mut Staged {
@@ -277,14 +285,17 @@ impl WorkerTask {
             }
         }
         let records = std::mem::take(&mut self.effects.records);
-        if records.is_empty() && after_sync.is_empty() {
+        let dead_pages = std::mem::take(&mut self.effects.dead_pages);
+        if records.is_empty() && after_sync.is_empty() && dead_pages.is_empty() {
             return;
         }
         let sync = !after_sync.is_empty();
+        let pager = self.pager.clone();
         let on_durable = Box::new(move || {
             for (outbox, mut events) in after_sync {
                 outbox.push_all(&mut events);
             }
+            pager.remove(dead_pages);
         });
         if let Err(error) = self.log.append(Batch { records, sync, on_durable: Some(on_durable) }) {
             // The writer is gone only while the broker stops: nothing is confirmed any more.

@@ -12,7 +12,6 @@ mod bindings;
 mod exchanges;
 mod queues;
 mod restore;
-mod rewrite;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
