@@ -46,6 +46,26 @@ impl PropertyCodec for AmqpProperties {
     fn envelope(&self, properties: &Bytes) -> Envelope {
         Properties::parse(properties).map(|properties| envelope(&properties)).unwrap_or_default()
     }
+
+    fn with_header(&self, properties: &Bytes, name: &str, value: &Value) -> Bytes {
+        let Ok(mut parsed) = Properties::parse(properties) else { return properties.clone() };
+        let mut set = Table::new();
+        set.push(name, value.clone());
+        let headers = replaced(&parsed, &set);
+        parsed.headers = Some(&headers);
+        let mut out = Vec::with_capacity(properties.len() + name.len() + 16);
+        parsed.put(&mut out);
+        out.into()
+    }
+}
+
+/// The headers with some set anew.
+fn replaced(properties: &Properties<'_>, set: &Table) -> Vec<u8> {
+    let mut headers = filter_headers(properties.headers.unwrap_or_default(), |name| {
+        set.iter().any(|(set, _)| set.as_bytes() == name)
+    });
+    table::put_entries(&mut headers, set);
+    headers
 }
 
 fn text(field: Option<&[u8]>) -> Option<Name> {
@@ -113,10 +133,7 @@ pub(crate) fn delivered_properties(delivery: &Delivery, out: &mut Vec<u8>) {
         return;
     }
     let mut properties = Properties::parse(&message.native.properties).unwrap_or_default();
-    let mut headers = filter_headers(properties.headers.unwrap_or_default(), |name| {
-        added.iter().any(|(added, _)| added.as_bytes() == name)
-    });
-    table::put_entries(&mut headers, &added);
+    let headers = replaced(&properties, &added);
     if properties.headers.is_some() || !headers.is_empty() {
         properties.headers = Some(&headers);
     }

@@ -1,6 +1,6 @@
 //! The message: immutable once published, shared by `Arc`, native properties kept verbatim beside a lazy envelope.
 
-use crate::{Millis, Name, envelope::Envelope};
+use crate::{Millis, Name, envelope::Envelope, value::Value};
 use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::fmt;
@@ -14,6 +14,12 @@ pub trait PropertyCodec: Send + Sync {
     /// The envelope that `properties` (bytes this codec's own session stored) stand for. Never fails: what can not
     /// be read is left out.
     fn envelope(&self, properties: &Bytes) -> Envelope;
+
+    /// The same properties with a header set; as they are where a protocol has no such thing.
+    fn with_header(&self, properties: &Bytes, name: &str, value: &Value) -> Bytes {
+        let _ = (name, value);
+        properties.clone()
+    }
 }
 
 /// Properties exactly as the origin encoded them. The same protocol out hands them back untouched.

@@ -345,6 +345,49 @@ def test_random(connection, name):
     assert sum(map(len, got)) == 300 and all(len(bodies) > 50 for bodies in got)
 
 
+def test_local_random(connection, name):
+    channel, queues = spreading(connection, name, "x-local-random", ["", ""])
+    for number in range(100):
+        put(channel, "same", str(number), exchange=name)
+    got = [drained(channel, queue) for queue in queues]
+    assert sum(map(len, got)) == 100 and all(got)
+
+
+def test_modulus_hash(connection, name):
+    channel, queues = spreading(connection, name, "x-modulus-hash", ["", "", ""])
+    for _ in range(2):
+        for number in range(150):
+            put(channel, f"key.{number}", str(number), exchange=name)
+    got = [drained(channel, queue) for queue in queues]
+    assert sum(map(len, got)) == 300 and all(len(bodies) > 20 for bodies in got)
+    assert all(bodies.count(body) == 2 for bodies in got for body in bodies), "a key always goes the same way"
+
+
+def test_delayed_message_exchange(connection, name):
+    """As the community plugin: held back by header, routed by x-delayed-type, delivered with the header negated."""
+    channel = connection.channel()
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+        channel.exchange_declare(name, "x-delayed-message")
+    assert refused.value.reply_code == 406
+    assert "'x-delayed-type' must be an existing exchange type" in refused.value.reply_text
+    channel = connection.channel()
+    channel.exchange_declare(name, "x-delayed-message", arguments={"x-delayed-type": "topic"})
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, name, "orders.*")
+    put(channel, "orders.late", "late", exchange=name, headers={"x-delay": 600, "kept": "yes"})
+    put(channel, "orders.now", "now", exchange=name)
+    put(channel, "orders.now", "never delayed", exchange=name, headers={"x-delay": -5})
+    put(channel, "elsewhere", "unroutable", exchange=name, headers={"x-delay": 1})
+    assert drained(channel, queue) == ["now", "never delayed"]
+    deadline = time.monotonic() + 10
+    got = (None, None, None)
+    while got[0] is None and time.monotonic() < deadline:
+        got = channel.basic_get(queue, auto_ack=True)
+        time.sleep(0.02)
+    assert got[2] == b"late" and got[1].headers == {"kept": "yes", "x-delay": -600}
+    channel.exchange_delete(name)
+
+
 def test_cc_and_bcc(channel):
     one, two, three = exclusive(channel), exclusive(channel), exclusive(channel)
     channel.confirm_delivery()

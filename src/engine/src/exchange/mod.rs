@@ -1,10 +1,12 @@
 //! Exchanges: the kinds, and which bindings of one a message matches.
 //!
 //! Owns: the binding tables of one exchange. Refuses: to follow a binding further (`topology::route`).
-//! Kinds that the engine routes itself: default, direct, fanout, topic, headers, x-consistent-hash, x-random. Kinds that the behaviour factory
-//! knows (`sns`, `event-bus`) route as a fanout whose bindings carry predicates. Any other is refused with
+//! Kinds that the engine routes itself: default, direct, fanout, topic, headers, x-consistent-hash, x-modulus-hash,
+//! x-random, x-local-random (one broker: the same), and x-delayed-message, which routes like the kind that its argument
+//! names (see [`delay`]). Kinds that the behaviour factory knows (`sns`, `event-bus`) route as a fanout whose bindings carry predicates. Any other is refused with
 //! `unknown exchange type 'x'` and the kind `Precondition`: RabbitMQ 4 answers a channel error 406 there.
 
+pub(crate) mod delay;
 pub mod headers;
 pub(crate) mod spread;
 
@@ -33,6 +35,8 @@ pub enum ExchangeKind {
     Headers,
     /// One of them, by a hash of the message and the bindings' weights.
     ConsistentHash,
+    /// One of them, by a hash of the routing key and their number.
+    ModulusHash,
     /// Any one of them.
     Random,
     /// The behaviour factory's: everything, through the bindings' predicates.
@@ -48,7 +52,8 @@ impl ExchangeKind {
             "topic" => ExchangeKind::Topic,
             "headers" => ExchangeKind::Headers,
             "x-consistent-hash" => ExchangeKind::ConsistentHash,
-            "x-random" => ExchangeKind::Random,
+            "x-modulus-hash" => ExchangeKind::ModulusHash,
+            "x-random" | "x-local-random" => ExchangeKind::Random,
             _ => return None,
         })
     }
@@ -68,6 +73,8 @@ pub struct Exchange {
     /// Where to send what matches nothing here.
     pub alternate: Option<Name>,
     pub(crate) behaviour: Behaviour,
+    /// Holds messages back for as long as they say.
+    pub(crate) delays: bool,
     bindings: RedBlackTreeMapSync<BindingId, Arc<Binding>>,
     patterns: Tree<BindingId, Arc<Binding>>,
     sessions: Tree<SessionKey, Target>,
@@ -90,6 +97,7 @@ impl Exchange {
     ) -> Self {
         let alternate = declare.arguments.str("alternate-exchange").map(Name::from);
         let hash_of = HashOf::of(&declare.arguments);
+        let declare_kind = declare.kind.clone();
         Self {
             name: declare.name.clone(),
             vhost,
@@ -97,6 +105,7 @@ impl Exchange {
             declare: Arc::new(declare),
             alternate,
             behaviour,
+            delays: &*declare_kind == delay::KIND,
             bindings: RedBlackTreeMapSync::new_sync(),
             patterns: Tree::new(),
             sessions: Tree::new(),
@@ -156,6 +165,9 @@ impl Exchange {
 
     /// Depends on more than the routing key.
     pub(crate) fn reads_more_than_the_key(&self) -> bool {
+        if self.delays {
+            return true;
+        }
         let more = match self.kind {
             ExchangeKind::Headers | ExchangeKind::Random => true,
             ExchangeKind::ConsistentHash => self.hash_of != HashOf::Key,
@@ -180,6 +192,10 @@ impl Exchange {
             ExchangeKind::ConsistentHash => {
                 let one = spread::consistent(self.bindings.iter(), &self.hash_of, message);
                 one.into_iter().for_each(|binding| visit(Hit::Binding(binding)));
+            }
+            ExchangeKind::ModulusHash => {
+                let nth = spread::modulus(&message.routing_key, self.bindings.size());
+                self.bindings.values().nth(nth).into_iter().for_each(|binding| visit(Hit::Binding(binding)));
             }
             ExchangeKind::Random => {
                 let one = self.bindings.values().nth(self.draw.below(self.bindings.size()));

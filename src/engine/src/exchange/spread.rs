@@ -1,4 +1,4 @@
-//! Exchanges that give each message to one of their bindings: `x-consistent-hash` and `x-random`.
+//! Exchanges that give each message to one of their bindings: `x-consistent-hash`, `x-modulus-hash`, `x-random`.
 //!
 //! Consistent hashing is weighted rendezvous: every binding draws a number out of the message's key and its own name,
 //! scaled by its weight, and the highest wins. A binding that comes or goes moves only its own share of the keys. The
@@ -116,6 +116,11 @@ pub(crate) fn consistent<'a>(
     let key = hash(&by.bytes(message));
     let scored = bindings.map(|(id, binding)| (score(key, id), binding));
     scored.max_by(|(left, _), (right, _)| left.total_cmp(right)).map(|(_, binding)| binding)
+}
+
+/// The binding of an `x-modulus-hash` exchange that a key goes to, out of `count`; 0 when there is none.
+pub(crate) fn modulus(key: &str, count: usize) -> usize {
+    mix(hash(key.as_bytes())).checked_rem(count as u64).unwrap_or(0) as usize
 }
 
 fn score(key: u64, id: &BindingId) -> f64 {

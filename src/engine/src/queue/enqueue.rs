@@ -43,11 +43,11 @@ impl Queue {
             return Entry::Served;
         }
         let ttl_ms = self.ttl_of(message);
-        let expires_ms = ttl_ms.map_or(NEVER, |ttl| turn.now.saturating_add(ttl));
+        let expires_ms = self.expires_ms(message, turn.now);
         let mut slot = Slot::new(message.clone(), via, expires_ms);
         slot.logged = message.durable && self.settings.durable;
         slot.log_bytes = if slot.logged { log_bytes } else { 0 };
-        let delay_ms = message.delay_ms.unwrap_or(self.settings.delay_ms);
+        let delay_ms = self.delay_of(message);
         if delay_ms > 0 {
             slot.state = State::Delayed(turn.now.saturating_add(delay_ms));
         }
@@ -65,8 +65,19 @@ impl Queue {
         Entry::Kept { seq, logged }
     }
 
+    /// How long it is not deliverable after it entered.
+    pub(super) fn delay_of(&self, message: &Message) -> Millis {
+        message.delay_ms.unwrap_or(self.settings.delay_ms)
+    }
+
+    /// When a message expires that entered at a time. Its time to live begins when it becomes deliverable.
+    pub(super) fn expires_ms(&self, message: &Message, entered: Millis) -> Millis {
+        let due = entered.saturating_add(self.delay_of(message));
+        self.ttl_of(message).map_or(NEVER, |ttl| due.saturating_add(ttl))
+    }
+
     /// The lower one of the message's and the queue's time to live.
-    pub(super) fn ttl_of(&self, message: &Message) -> Option<Millis> {
+    fn ttl_of(&self, message: &Message) -> Option<Millis> {
         match (message.ttl_ms, self.settings.message_ttl_ms) {
             (Some(own), Some(queue)) => Some(own.min(queue)),
             (own, queue) => own.or(queue),

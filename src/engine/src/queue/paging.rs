@@ -225,8 +225,7 @@ impl Queue {
             if settled || self.slots.find(target.seq).is_some() {
                 continue;
             }
-            let ttl = self.ttl_of(&message);
-            let expires_ms = ttl.map_or(NEVER, |ttl| entered_ms(&message).saturating_add(ttl));
+            let expires_ms = self.expires_ms(&message, entered_ms(&message));
             self.expiring |= expires_ms != NEVER;
             let mut slot = Slot::new(message, target.via, expires_ms);
             (slot.logged, slot.paged) = (true, true);

@@ -53,8 +53,7 @@ impl Queue {
         if self.cold.page_of(seq).is_some() {
             return;
         }
-        let ttl = self.ttl_of(message);
-        let expires_ms = ttl.map_or(NEVER, |ttl| entered_ms(message).saturating_add(ttl));
+        let expires_ms = self.expires_ms(message, entered_ms(message));
         let mut slot = Slot::new(message.clone(), via, expires_ms);
         slot.logged = true;
         slot.log_bytes = log_bytes;

@@ -5,7 +5,7 @@
 use super::{Topology, Vhost, no_vhost};
 use crate::{
     binding::{Binding, BindingTarget},
-    exchange::{Exchange, ExchangeKind, Hit, keys},
+    exchange::{Exchange, ExchangeKind, Hit, delay, keys},
     subscription::{Subscriber, Target},
 };
 use model::{
@@ -180,6 +180,8 @@ impl<'a> Walk<'a, '_> {
                 Some(addressed(changed, &exchange.name))
             }
         };
+        let held = if exchange.delays { delay::delayed(message.as_ref().unwrap_or(original)) } else { None };
+        let message = held.or(message);
         if exchange.reads_more_than_the_key() {
             self.route.cacheable = false;
         }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     binding::BindingId,
-    exchange::{Exchange, ExchangeKind, spread},
+    exchange::{Exchange, ExchangeKind, delay, spread},
     topology::{Vhost, policy, value_json::is_within_limits},
 };
 use model::{
@@ -102,7 +102,7 @@ impl Definitions {
             let existing = existing.ok_or_else(|| BrokerError::not_found("exchange", &declare.name, vhost));
             return existing.map(|_| Outcome { existed: true, queue: None });
         }
-        self.kind_of(&declare.kind)?;
+        self.kind_of(&declare)?;
         if let Some(exchange) = existing {
             policy::check_exchange(vhost, &exchange.declare, &declare)?;
             return Ok(Outcome { existed: true, queue: None });
@@ -201,7 +201,7 @@ impl Definitions {
         vhost: &Name,
         declare: ExchangeDeclare,
     ) -> Result<Exchange, BrokerError> {
-        let kind = self.kind_of(&declare.kind)?;
+        let kind = self.kind_of(&declare)?;
         let invalid = |reason: &str| {
             let text = format!("invalid arg for exchange '{}' in vhost '{vhost}': {reason}", declare.name);
             BrokerError::new(ErrorKind::InvalidArgument, text)
@@ -230,7 +230,11 @@ impl Definitions {
         }
     }
 
-    fn kind_of(&self, kind: &str) -> Result<ExchangeKind, BrokerError> {
+    fn kind_of(&self, declare: &ExchangeDeclare) -> Result<ExchangeKind, BrokerError> {
+        let kind = &*declare.kind;
+        if kind == delay::KIND {
+            return delay::inner_kind(declare);
+        }
         let custom = || self.factory.knows_kind(kind).then_some(ExchangeKind::Custom);
         ExchangeKind::parse(kind).or_else(custom).ok_or_else(|| {
             BrokerError::new(ErrorKind::Precondition, format!("unknown exchange type '{kind}'"))

@@ -58,7 +58,7 @@ impl Model {
             body: body.to_owned(),
             priority: message.priority.min(self.settings.max_priority.unwrap_or(0)),
             group: group.to_string(),
-            expires: message.ttl_ms.map_or(Millis::MAX, |ttl| self.now + ttl),
+            expires: message.ttl_ms.map_or(Millis::MAX, |ttl| self.now + message.delay_ms.unwrap_or(0) + ttl),
             held,
             failures: 0,
             deliveries: 0,
