@@ -1,12 +1,16 @@
 //! Consumers of a stream: each reads all shards from its own positions, interleaved.
 
-use super::Stream;
+use super::{
+    Stream,
+    shard::{Found, Start},
+};
 use crate::worker::{command::Asker, turn::Turn};
 use model::{
     command::{Consume, Signal, StreamPosition},
     delivery::{Delivery, Lease},
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, ConsumerId},
+    record::Page,
 };
 use slab::Slab;
 use std::collections::VecDeque;
@@ -27,11 +31,21 @@ struct Reader {
     credit: u32,
     leased: u32,
     group: Option<u16>,
-    /// Next offset in each shard.
-    positions: Vec<u64>,
+    /// Where it goes on in each shard.
+    positions: Vec<Start>,
     /// The shard to go on with.
     turn: usize,
     parked: bool,
+}
+
+/// What came of handing records of one shard to one consumer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    handled: usize,
+    /// It can take no more now.
+    parked: bool,
+    /// A page that it needs, now or soon.
+    wanted: Option<Page>,
 }
 
 /// All consumers of a stream.
@@ -46,6 +60,12 @@ impl Readers {
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.slab.len()).unwrap_or(u32::MAX)
     }
+
+    /// True when some consumer goes on within this stretch of a shard.
+    pub(super) fn any_in(&self, shard: u32, page: Page) -> bool {
+        let is_in = |at: &Start| at.offset >= page.first && at.offset < page.end();
+        self.slab.iter().any(|(_, reader)| reader.positions.get(shard as usize).is_some_and(is_in))
+    }
 }
 
 impl Stream {
@@ -58,7 +78,7 @@ impl Stream {
         turn: &mut Turn<'_>,
     ) -> Result<(), BrokerError> {
         if !consume.auto_ack && consume.credit == u32::MAX {
-            let title = crate::queue::title(&self.name, &self.vhost);
+            let title = self.title();
             let text = format!("consumer prefetch count is not set for '{title}'");
             return Err(BrokerError::new(ErrorKind::Precondition, text));
         }
@@ -128,6 +148,7 @@ impl Stream {
 
     /// Hands out up to `budget` records and returns how many. Less means that nothing more can go out now.
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, budget: usize) -> usize {
+        self.page_out(turn);
         let mut handled = 0;
         for _ in 0..self.readers.line.len() {
             let Some(key) = self.readers.line.pop_front() else { break };
@@ -139,45 +160,68 @@ impl Stream {
         handled
     }
 
-    /// Hands records to one consumer until it has enough, there is nothing more, or the budget is spent.
+    /// Hands records to one consumer until it has enough, there is nothing more in memory, or the budget is spent.
     fn serve(&mut self, key: u32, turn: &mut Turn<'_>, budget: usize) -> usize {
-        let Some(reader) = self.readers.slab.get_mut(key as usize) else { return 0 };
         let (mut handled, mut empty) = (0, 0);
         while empty < self.shards.len() && handled < budget {
+            let Some(reader) = self.readers.slab.get_mut(key as usize) else { break };
             let number = reader.turn % self.shards.len();
             reader.turn = number + 1;
-            let (Some(shard), Some(position)) = (self.shards.get(number), reader.positions.get_mut(number))
-            else {
-                break;
-            };
-            let (lease_base, before) = ((number as u64) << OFFSET_BITS, handled);
-            for entry in shard.read(*position).take(SHARD_RUN.min(budget - handled)) {
-                let has_credit = reader.auto_ack || reader.leased < reader.credit;
-                let at = (self.place, key);
-                if !has_credit || !turn.connections.can_take(reader.connection_place, reader.group, at) {
-                    reader.parked = true;
-                    return handled;
-                }
-                turn.connections.took(reader.connection_place, entry.message.cost_bytes(), reader.group);
-                reader.leased += u32::from(!reader.auto_ack);
-                *position = entry.offset + 1;
-                handled += 1;
-                let lease = Lease { queue: self.id, seq: lease_base | entry.offset };
-                let delivery = Delivery {
-                    consumer: reader.consumer,
-                    via: 0,
-                    message: entry.message.clone(),
-                    lease: (!reader.auto_ack).then_some(lease),
-                    redelivered: false,
-                    earlier_deliveries: 0,
-                    first_delivery_ms: 0,
-                    offset: Some(entry.offset),
-                };
-                turn.effects.deliveries.push((reader.connection, delivery));
+            let run = self.serve_shard(key, number, turn, SHARD_RUN.min(budget - handled));
+            handled += run.handled;
+            if let Some(page) = run.wanted {
+                self.ask_page(u32::try_from(number).unwrap_or(u32::MAX), page, turn);
             }
-            empty = if handled == before { empty + 1 } else { 0 };
+            if run.parked {
+                break;
+            }
+            empty = if run.handled == 0 { empty + 1 } else { 0 };
         }
         handled
+    }
+
+    /// Hands records of one shard to one consumer.
+    fn serve_shard(&mut self, key: u32, number: usize, turn: &mut Turn<'_>, max: usize) -> Run {
+        let mut run = Run::default();
+        let (Some(shard), Some(reader)) =
+            (self.shards.get_mut(number), self.readers.slab.get_mut(key as usize))
+        else {
+            return run;
+        };
+        let Some(position) = reader.positions.get_mut(number) else { return run };
+        let before = position.offset;
+        let entries = match shard.read(*position, turn.now) {
+            Found::Here(entries) => entries,
+            Found::Absent(page) => return Run { wanted: Some(page), ..run },
+        };
+        for entry in entries.take(max) {
+            let has_credit = reader.auto_ack || reader.leased < reader.credit;
+            let at = (self.place, key);
+            if !has_credit || !turn.connections.can_take(reader.connection_place, reader.group, at) {
+                (reader.parked, run.parked) = (true, true);
+                break;
+            }
+            turn.connections.took(reader.connection_place, entry.message.cost_bytes(), reader.group);
+            reader.leased += u32::from(!reader.auto_ack);
+            *position = Start::at(entry.offset + 1);
+            run.handled += 1;
+            let lease = Lease { queue: self.id, seq: ((number as u64) << OFFSET_BITS) | entry.offset };
+            let delivery = Delivery {
+                consumer: reader.consumer,
+                via: 0,
+                message: entry.message.clone(),
+                lease: (!reader.auto_ack).then_some(lease),
+                redelivered: false,
+                earlier_deliveries: 0,
+                first_delivery_ms: 0,
+                offset: Some(entry.offset),
+            };
+            turn.effects.deliveries.push((reader.connection, delivery));
+        }
+        if run.handled > 0 {
+            run.wanted = shard.advanced(before, position.offset);
+        }
+        run
     }
 
     /// Takes the stream's traces out of the connections and tells its consumers that it is gone.

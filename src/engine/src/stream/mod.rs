@@ -1,9 +1,17 @@
 //! The stream engine: ordered, retained, replayable records in shards. Consumers read without taking away; settling
-//! only gives credit back. Owns offsets, retention and the positions of consumers; refuses leases.
+//! only gives credit back. Owns offsets, retention, the positions of consumers, and which records are in memory and which
+//! in page files; refuses leases, and the files.
 
+mod cache;
 mod consumer;
 mod hash;
+mod paging;
+mod read;
+mod replay;
+mod retention;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     queue::title,
@@ -16,14 +24,19 @@ use crate::{
 use consumer::Readers;
 use model::{
     Millis, Name,
-    command::{QueueStatus, Reply, StreamPosition},
+    command::QueueStatus,
     error::{BrokerError, ErrorKind},
     ids::QueueId,
     message::Message,
     record::Record,
 };
 use shard::Shard;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+pub(crate) use read::Request;
 
 pub use hash::{hash_range, shard_of, shard_of_hash};
 
@@ -40,12 +53,27 @@ pub(crate) struct Stream {
     name: Name,
     settings: Arc<QueueSettings>,
     shards: Vec<Shard>,
+    /// Of all records.
     bytes: u64,
+    /// Of those in memory.
+    memory_bytes: u64,
+    /// Of those whose content is in the log, if it is durable.
+    log_bytes: u64,
     readers: Readers,
     /// Shards with records that are not in the log yet.
     unwritten: Vec<u32>,
-    /// Epoch since which there is something in the log for it.
-    logged_epoch: Option<u32>,
+    /// Shards that may have a page to write.
+    swollen: BTreeSet<u32>,
+    /// Pages that are being written.
+    writing: usize,
+    /// Memory was short when it was last looked after.
+    pressed: bool,
+    /// Shards whose page could not be written, and when to try again.
+    retries: VecDeque<(Millis, u32)>,
+    /// Shards with pages in memory.
+    cached: BTreeSet<u32>,
+    /// Those who wait for a page.
+    reads: VecDeque<Request>,
     pub(crate) schedule: Schedule,
 }
 
@@ -67,9 +95,16 @@ impl Stream {
             settings,
             shards,
             bytes: 0,
+            memory_bytes: 0,
+            log_bytes: 0,
             readers: Readers::default(),
             unwritten: Vec::new(),
-            logged_epoch: None,
+            swollen: BTreeSet::new(),
+            writing: 0,
+            pressed: false,
+            retries: VecDeque::new(),
+            cached: BTreeSet::new(),
+            reads: VecDeque::new(),
             schedule: Schedule::default(),
         }
     }
@@ -82,18 +117,37 @@ impl Stream {
         self.readers.len()
     }
 
+    /// Bytes of all its records, wherever they are.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The epoch before which nothing in the log is about it. Its records and their end are spread over all of it.
-    pub(crate) fn oldest_epoch(&self) -> Option<u32> {
-        self.logged_epoch
+    /// Bytes of its records that are in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
-    /// Bytes that its records take in the log.
+    /// Bytes that it needs in the log: of records that lie in no page.
     pub(crate) fn log_bytes(&self) -> u64 {
-        if self.settings.durable { self.bytes } else { 0 }
+        if self.settings.durable { self.log_bytes } else { 0 }
+    }
+
+    /// The epoch of the oldest record whose content is in the log, or an earlier one.
+    pub(crate) fn oldest_epoch(&mut self) -> Option<u32> {
+        self.shards.iter_mut().filter_map(Shard::oldest_epoch).min()
+    }
+
+    /// Does something with a shard, and keeps the totals.
+    fn with_shard<T>(&mut self, number: u32, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+        let shard = self.shards.get_mut(number as usize)?;
+        let totals = |shard: &Shard| [shard.bytes(), shard.memory_bytes(), shard.log_bytes()];
+        let before = totals(shard);
+        let result = act(shard);
+        let all = [&mut self.bytes, &mut self.memory_bytes, &mut self.log_bytes];
+        for ((total, before), after) in all.into_iter().zip(before).zip(totals(shard)) {
+            *total = total.saturating_add(after).saturating_sub(before);
+        }
+        Some(result)
     }
 
     pub(crate) fn status(&self) -> QueueStatus {
@@ -111,15 +165,19 @@ impl Stream {
     /// Adds a record; gives its shard and offset.
     pub(crate) fn append(&mut self, message: &Arc<Message>, turn: &mut Turn<'_>) -> (u32, u64) {
         let number = shard_of(message, u32::try_from(self.shards.len()).unwrap_or(SHARDS_MAX));
-        let Some(shard) = self.shards.get_mut(number as usize) else { return (number, 0) };
-        let (offset, first_unwritten) = shard.append(message.clone(), turn.now);
-        self.bytes += message.cost_bytes() as u64;
-        if self.settings.durable && self.logged_epoch.is_none() {
-            self.logged_epoch = Some(turn.epoch);
-        }
+        let durable = self.settings.durable;
+        let appended = self.with_shard(number, |shard| {
+            let (offset, first_unwritten) = shard.append(message.clone(), turn.now);
+            if durable {
+                shard.epochs.note(offset, turn.epoch);
+            }
+            (offset, first_unwritten)
+        });
+        let Some((offset, first_unwritten)) = appended else { return (number, 0) };
         if first_unwritten {
             self.unwritten.push(number);
         }
+        self.consider_page_out(number, turn);
         if let Some(max_age_ms) = self.settings.max_age_ms {
             self.schedule.at(turn.now.saturating_add(max_age_ms));
         }
@@ -139,91 +197,11 @@ impl Stream {
         self.trim_to_length(effects);
     }
 
-    /// Drops the oldest records while there are too many bytes; the newest of each shard stays.
-    fn trim_to_length(&mut self, effects: &mut Effects) {
-        let Some(max_bytes) = self.settings.max_length_bytes else { return };
-        if self.bytes <= max_bytes {
-            return;
-        }
-        let share = max_bytes / self.shards.len().max(1) as u64;
-        for number in 0..self.shards.len() {
-            self.trim_shard(number, effects, |shard| shard.bytes() > share && shard.len() > 1);
-        }
-    }
-
-    /// Drops the oldest records of a shard while `is_too_much` says so; returns how many.
-    fn trim_shard(
-        &mut self,
-        number: usize,
-        effects: &mut Effects,
-        mut is_too_much: impl FnMut(&Shard) -> bool,
-    ) -> usize {
-        let Some(shard) = self.shards.get_mut(number) else { return 0 };
-        let (before, mut dropped) = (shard.bytes(), 0);
-        while is_too_much(shard) && shard.drop_oldest() {
-            dropped += 1;
-        }
-        self.bytes = self.bytes.saturating_sub(before.saturating_sub(shard.bytes()));
-        if dropped > 0 && self.settings.durable {
-            let shard_number = u32::try_from(number).unwrap_or(u32::MAX);
-            let first_offset = shard.first();
-            effects.records.push(Record::Trim { stream: self.id, shard: shard_number, first_offset });
-        }
-        dropped
-    }
-
-    /// Drops up to `budget` records that are too old, and returns how many.
+    /// Does what is due, and returns how many records and pages were dropped for their age: at most `budget`.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>, budget: usize) -> usize {
-        let Some(max_age_ms) = self.settings.max_age_ms else { return 0 };
-        let (mut done, now) = (0, turn.now);
-        let is_old =
-            |shard: &Shard| shard.oldest_ms().is_some_and(|oldest| oldest.saturating_add(max_age_ms) <= now);
-        // Records of this turn must be in the log before a trim that covers them.
-        self.flush(turn.effects);
-        for number in 0..self.shards.len() {
-            let mut left = budget.saturating_sub(done);
-            done += self.trim_shard(number, turn.effects, |shard| {
-                let goes = left > 0 && is_old(shard);
-                left = left.saturating_sub(1);
-                goes
-            });
-        }
-        self.arm();
-        done
-    }
-
-    fn arm(&mut self) {
-        let Some(max_age_ms) = self.settings.max_age_ms else { return };
-        if let Some(oldest) = self.shards.iter().filter_map(Shard::oldest_ms).min() {
-            self.schedule.at(oldest.saturating_add(max_age_ms));
-        }
-    }
-
-    /// A piece of a shard. Errors: `NotFound` for a shard that does not exist.
-    pub(crate) fn read(
-        &self,
-        shard: u32,
-        from: StreamPosition,
-        max: u32,
-        max_bytes: usize,
-        now: Millis,
-    ) -> Result<Reply, BrokerError> {
-        let Some(kept) = self.shards.get(shard as usize) else {
-            let text = format!("no shard {shard} in {}", title(&self.name, &self.vhost));
-            return Err(BrokerError::new(ErrorKind::NotFound, text));
-        };
-        let (mut next, mut bytes, mut records) = (kept.resolve(from), 0, Vec::new());
-        for entry in kept.read(next).take(max as usize) {
-            bytes += entry.message.body.len();
-            if bytes > max_bytes && !records.is_empty() {
-                break;
-            }
-            records.push((entry.offset, entry.message.clone()));
-            next = entry.offset + 1;
-        }
-        let behind = kept.newest_ms().filter(|_| next < kept.next());
-        let behind_ms = behind.map_or(0, |newest| now.saturating_sub(newest));
-        Ok(Reply::Records { records, next, behind_ms })
+        self.retry_page_outs(turn);
+        self.drop_idle_pages(turn.now);
+        self.drop_old(turn, budget)
     }
 
     /// Settings changed. The number of shards stays what it is.
@@ -235,66 +213,32 @@ impl Stream {
     /// The stream is gone: its last words. Says how many records it had, and whether a log record was written.
     pub(crate) fn end(&mut self, turn: &mut Turn<'_>) -> (u64, bool) {
         self.dissolve(turn);
+        let gone = BrokerError::new(ErrorKind::NotFound, "the queue does not exist any more");
+        self.fail_reads(|_| true, &gone, turn);
+        turn.effects.dead_pages.extend(self.pages().map(|page| page.no));
         if self.settings.durable {
             turn.effects.records.push(Record::DropQueue(self.id));
         }
         (self.status().ready, self.settings.durable)
     }
 
+    /// The way RabbitMQ's texts name it.
+    pub(crate) fn title(&self) -> String {
+        title(&self.name, &self.vhost)
+    }
+
     /// `queue.purge not supported by stream queues queue 's' in vhost '/'` and the like.
     pub(crate) fn unsupported(&self, what: &str) -> BrokerError {
-        let text = format!("{what} not supported by stream queues {}", title(&self.name, &self.vhost));
+        let text = format!("{what} not supported by stream queues {}", self.title());
         BrokerError::new(ErrorKind::NotImplemented, text)
     }
 
-    pub(crate) fn replay_append(&mut self, shard: u32, first: u64, at_ms: Millis, messages: &[Arc<Message>]) {
-        self.logged_epoch = Some(0);
-        if let Some(shard) = self.shards.get_mut(shard as usize) {
-            shard.replay_append(first, at_ms, messages);
-        }
-    }
-
-    pub(crate) fn replay_trim(&mut self, shard: u32, first: u64) {
-        self.logged_epoch = Some(0);
-        if let Some(shard) = self.shards.get_mut(shard as usize) {
-            shard.replay_trim(first);
-        }
-    }
-
-    /// Everything was read from the log.
-    pub(crate) fn recovered(&mut self) {
-        self.shards.iter_mut().for_each(Shard::recovered);
-        self.bytes = self.shards.iter().map(Shard::bytes).sum();
-        self.arm();
-    }
-
-    /// What of an append is still kept.
-    pub(crate) fn surviving_append(
-        &self,
-        shard: u32,
-        first_offset: u64,
-        at_ms: Millis,
-        messages: &[Arc<Message>],
-    ) -> Option<Record> {
-        let kept_from = self.shards.get(shard as usize)?.first();
-        let gone = usize::try_from(kept_from.saturating_sub(first_offset)).ok()?;
-        let messages = messages.get(gone..).filter(|rest| !rest.is_empty())?.to_vec();
-        let first_offset = first_offset.max(kept_from);
-        Some(Record::Append { stream: self.id, shard, first_offset, at_ms, messages })
-    }
-
-    /// The trim as it stands, which an empty shard needs to go on where it was.
-    pub(crate) fn surviving_trim(&self, shard: u32) -> Option<Record> {
-        let first_offset = self.shards.get(shard as usize)?.first();
-        Some(Record::Trim { stream: self.id, shard, first_offset })
-    }
-
-    /// Shard, offset and message of everything in it.
+    /// Shard, offset and message of everything that is in no page.
     #[cfg(test)]
     pub(crate) fn contents(&self) -> Vec<(u32, u64, Arc<Message>)> {
         let shards = (0u32..).zip(&self.shards);
         shards
-            .flat_map(|(number, shard)| shard.read(0).map(move |e| (number, e.offset, e.message.clone())))
+            .flat_map(|(number, shard)| shard.tail.iter().map(move |e| (number, e.offset, e.message.clone())))
             .collect()
     }
 }

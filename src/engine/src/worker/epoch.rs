@@ -6,6 +6,32 @@
 //! messages, old messages) holds this back; then the log is cleaned by copying.
 
 use super::{Worker, place::Place};
+use std::collections::VecDeque;
+
+/// First number of each epoch in which something was logged, as far as such numbers may be needed.
+#[derive(Debug, Default)]
+pub(crate) struct Epochs(VecDeque<(u64, u32)>);
+
+impl Epochs {
+    /// Something was logged under this number, which is larger than those before.
+    pub(crate) fn note(&mut self, number: u64, epoch: u32) {
+        if self.0.back().is_none_or(|(_, last)| *last < epoch) {
+            self.0.push_back((number, epoch));
+        }
+    }
+
+    /// The epoch of the oldest number that needs the log, or an earlier one.
+    pub(crate) fn oldest(&mut self, first_needed: Option<u64>) -> Option<u32> {
+        let Some(first) = first_needed else {
+            self.0.clear();
+            return None;
+        };
+        while self.0.get(1).is_some_and(|(number, _)| *number <= first) {
+            self.0.pop_front();
+        }
+        self.0.front().map(|(_, epoch)| *epoch)
+    }
+}
 
 impl Worker {
     /// What is logged from now on belongs to `epoch`, which is larger than those before.

@@ -8,7 +8,7 @@
 pub mod command;
 pub(crate) mod connections;
 pub mod effect;
-mod epoch;
+pub(crate) mod epoch;
 pub mod limits;
 mod once;
 mod operations;
@@ -143,21 +143,19 @@ impl Worker {
             WorkerCommand::Define { asker, kind, key, value } => {
                 self.define(asker, kind, key, value, effects);
             }
-            WorkerCommand::PagedOut { queue, shard: _, first, file } => {
-                let known = self.with(queue, now, effects, |place, turn| {
-                    if let Place::Queue(queue) = place {
-                        queue.paged_out(first, file, turn);
-                    }
+            WorkerCommand::PagedOut { queue, shard, first, file } => {
+                let known = self.with(queue, now, effects, |place, turn| match place {
+                    Place::Queue(queue) => queue.paged_out(first, file, turn),
+                    Place::Stream(stream) => stream.paged_out(shard, first, file, turn),
                 });
                 if known.is_none() {
                     effects.dead_pages.extend(file.map(|(no, _)| no));
                 }
             }
-            WorkerCommand::PagedIn { queue, shard: _, page, records } => {
-                self.with(queue, now, effects, |place, turn| {
-                    if let Place::Queue(queue) = place {
-                        queue.paged_in(page, records, turn);
-                    }
+            WorkerCommand::PagedIn { queue, shard, page, records } => {
+                self.with(queue, now, effects, |place, turn| match place {
+                    Place::Queue(queue) => queue.paged_in(page, records, turn),
+                    Place::Stream(stream) => stream.paged_in(shard, page, &records, turn),
                 });
             }
             operation => self.operate(operation, now, effects),
@@ -261,7 +259,7 @@ impl Worker {
                     stats.streams += 1;
                     stats.consumers += u64::from(stream.consumers());
                     stats.bytes += stream.bytes();
-                    stats.memory_bytes += stream.bytes();
+                    stats.memory_bytes += stream.memory_bytes();
                 }
             }
         }

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     queue::Queue,
-    stream::Stream,
+    stream::{Request, Stream},
     topology::settings::{QueueKind, QueueSettings},
 };
 use model::{
     Millis, Name,
-    command::{Consume, Reply, StreamPosition},
+    command::{Consume, Reply},
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, ConsumerId, QueueId},
     message::Message,
@@ -87,7 +87,7 @@ impl Worker {
             }
             WorkerCommand::Read { asker, stream, shard, from, max, max_bytes } => {
                 self.ask(asker, stream, now, effects, |place, turn| {
-                    read(place, shard, from, max, max_bytes, turn)
+                    read(place, Request { asker, shard, from, max, max_bytes }, turn)
                 });
             }
             _ => {}
@@ -252,16 +252,9 @@ fn append(place: &mut Place, messages: &[Arc<Message>], turn: &mut Turn<'_>) -> 
     Some((Reply::Appended(places), stream.is_durable() && !messages.is_empty()))
 }
 
-fn read(
-    place: &mut Place,
-    shard: u32,
-    from: StreamPosition,
-    max: u32,
-    max_bytes: usize,
-    turn: &mut Turn<'_>,
-) -> Answer {
+fn read(place: &mut Place, wish: Request, turn: &mut Turn<'_>) -> Answer {
     let Place::Stream(stream) = place else { return not_a_stream() };
-    let (max, max_bytes) = (max.min(turn.limits.read_records), max_bytes.min(turn.limits.read_bytes));
-    let reply = stream.read(shard, from, max, max_bytes, turn.now).unwrap_or_else(Reply::Failed);
-    Some((reply, false))
+    let (max, max_bytes) =
+        (wish.max.min(turn.limits.read_records), wish.max_bytes.min(turn.limits.read_bytes));
+    stream.read(Request { max, max_bytes, ..wish }, turn).map(|reply| (reply, false))
 }

@@ -87,19 +87,28 @@ impl Worker {
                     queue.replay_lease(*until_ms, taken);
                 }
             }
-            Record::Page { queue, shard: _, page } => {
-                if let Some(queue) = self.queue_mut(*queue) {
-                    queue.replay_page(*page);
-                }
-            }
+            Record::Page { queue, shard, page } => match self.place_mut(*queue) {
+                Some(Place::Queue(queue)) => queue.replay_page(*page),
+                Some(Place::Stream(stream)) => stream.replay_page(*shard, *page),
+                None => {}
+            },
             Record::Queue(state) => {
                 if let Some(queue) = self.queue_mut(state.queue) {
                     queue.restore(state);
                 }
             }
             Record::Define { kind, key, value } => self.keep_definition(kind, key, value.as_ref()),
-            // A queue that was dropped is not created before the replay.
-            Record::DropQueue(_) | Record::Shard(_) => {}
+            Record::Shard(state) => {
+                if let Some(stream) = self.stream_mut(state.stream) {
+                    stream.replay_state(state);
+                }
+            }
+            // A queue that was dropped is not created before the replay, unless its definition is still there.
+            Record::DropQueue(queue) => {
+                if let Some(stream) = self.stream_mut(*queue) {
+                    stream.replay_drop();
+                }
+            }
         }
     }
 
@@ -124,8 +133,10 @@ impl Worker {
         let retained =
             kept.map(|(vhost, topic, message)| Record::Retain { vhost, topic, message: Some(message) });
         let places = self.places.iter().flat_map(|(_, place)| match place {
-            Place::Queue(queue) => queue.snapshot().map(|state| Record::Queue(Box::new(state))).into_iter(),
-            Place::Stream(_) => None.into_iter(),
+            Place::Queue(queue) => {
+                queue.snapshot().map(|state| Record::Queue(Box::new(state))).into_iter().collect()
+            }
+            Place::Stream(stream) => stream.snapshot().collect::<Vec<_>>(),
         });
         definitions.chain(retained).chain(places).collect()
     }
@@ -135,7 +146,7 @@ impl Worker {
         self.places.iter().flat_map(|(_, place)| {
             let pages: Vec<Page> = match place {
                 Place::Queue(queue) => queue.pages().collect(),
-                Place::Stream(_) => Vec::new(),
+                Place::Stream(stream) => stream.pages().collect(),
             };
             pages
         })
@@ -144,11 +155,11 @@ impl Worker {
     /// What the snapshot says is there and the log does not hold: queue, first and last number. Not empty means that
     /// the log is damaged.
     pub fn missing(&self) -> Vec<(String, Span)> {
-        let queues = self.places.iter().filter_map(|(_, place)| match place {
-            Place::Queue(queue) => Some(queue),
-            Place::Stream(_) => None,
+        let missing = self.places.iter().map(|(_, place)| match place {
+            Place::Queue(queue) => (queue.title(), queue.missing()),
+            Place::Stream(stream) => (stream.title(), stream.missing().collect()),
         });
-        queues.flat_map(|queue| queue.missing().into_iter().map(|span| (queue.title(), span))).collect()
+        missing.flat_map(|(title, spans)| spans.into_iter().map(move |span| (title.clone(), span))).collect()
     }
 
     /// Ends the replay of every queue, without anything coming of it.
@@ -156,7 +167,7 @@ impl Worker {
         for (_, place) in &mut self.places {
             match place {
                 Place::Queue(queue) => queue.end_replay(now),
-                Place::Stream(_) => {}
+                Place::Stream(stream) => stream.end_replay(),
             }
         }
     }
@@ -175,7 +186,7 @@ impl Worker {
         for key in keys {
             self.with_place(key, now, effects, |place, turn: &mut Turn<'_>| match place {
                 Place::Queue(queue) => queue.recovered(turn),
-                Place::Stream(stream) => stream.recovered(),
+                Place::Stream(stream) => stream.recovered(turn),
             });
         }
     }
@@ -202,21 +213,24 @@ impl Worker {
         self.places.get(*self.ids.get(&queue)? as usize)
     }
 
+    fn place_mut(&mut self, queue: QueueId) -> Option<&mut Place> {
+        let key = *self.ids.get(&queue)?;
+        self.places.get_mut(key as usize)
+    }
+
     pub(super) fn queue(&self, queue: QueueId) -> Option<&Queue> {
         if let Place::Queue(queue) = self.place(queue)? { Some(queue) } else { None }
     }
 
-    pub(super) fn stream(&self, stream: QueueId) -> Option<&Stream> {
+    pub(crate) fn stream(&self, stream: QueueId) -> Option<&Stream> {
         if let Place::Stream(stream) = self.place(stream)? { Some(stream) } else { None }
     }
 
     fn queue_mut(&mut self, queue: QueueId) -> Option<&mut Queue> {
-        let key = *self.ids.get(&queue)?;
-        if let Place::Queue(queue) = self.places.get_mut(key as usize)? { Some(queue) } else { None }
+        if let Place::Queue(queue) = self.place_mut(queue)? { Some(queue) } else { None }
     }
 
     fn stream_mut(&mut self, stream: QueueId) -> Option<&mut Stream> {
-        let key = *self.ids.get(&stream)?;
-        if let Place::Stream(stream) = self.places.get_mut(key as usize)? { Some(stream) } else { None }
+        if let Place::Stream(stream) = self.place_mut(stream)? { Some(stream) } else { None }
     }
 }

@@ -63,6 +63,9 @@ pub(crate) struct Rig {
     /// Pages to be written, while the disk is slow.
     pub(crate) unwritten: VecDeque<PageOut>,
     pub(crate) slow_disk: bool,
+    /// What was read and is to come, while reading is slow.
+    pub(crate) unread: VecDeque<WorkerCommand>,
+    pub(crate) slow_reads: bool,
     next_file: u64,
     /// Of the turn so far.
     records: Vec<Record>,
@@ -82,6 +85,8 @@ impl Rig {
             files: BTreeMap::new(),
             unwritten: VecDeque::new(),
             slow_disk: false,
+            unread: VecDeque::new(),
+            slow_reads: false,
             next_file: 1,
             records: Vec::new(),
             requests: 0,
@@ -94,20 +99,24 @@ impl Rig {
             while self.worker.pump(self.now, effects) {}
             self.log.append(&mut effects.records.clone());
             self.records.append(&mut effects.records);
-            for no in effects.dead_pages.drain(..) {
-                self.files.remove(&no).expect("a page file dies once");
-            }
             let asked = std::mem::take(&mut effects.page_ins);
             self.unwritten.extend(effects.page_outs.drain(..));
             let wait = self.slow_disk || self.unwritten.is_empty();
-            if asked.is_empty() && wait {
-                effects.records = std::mem::take(&mut self.records);
-                return;
-            }
             for page_in in asked {
                 let records = self.files[&page_in.page.no].clone();
                 let (queue, shard, page) = (page_in.queue, page_in.shard, page_in.page.no);
-                self.worker.apply(WorkerCommand::PagedIn { queue, shard, page, records }, self.now, effects);
+                self.unread.push_back(WorkerCommand::PagedIn { queue, shard, page, records });
+            }
+            // What is asked for in the turn in which it dies is read before it is removed.
+            for no in effects.dead_pages.drain(..) {
+                self.files.remove(&no).expect("a page file dies once");
+            }
+            if (self.unread.is_empty() || self.slow_reads) && wait {
+                effects.records = std::mem::take(&mut self.records);
+                return;
+            }
+            while let Some(read) = self.unread.pop_front_if(|_| !self.slow_reads) {
+                self.worker.apply(read, self.now, effects);
             }
             if !self.slow_disk {
                 self.write_page(true, effects);
