@@ -93,6 +93,14 @@ impl Queue {
         replayed.leases = replayed.leases.split_off(&first_kept);
     }
 
+    /// The queue ended: what it held is gone, even if its definition is still there.
+    pub(crate) fn replay_drop(&mut self) {
+        let next = self.replayed.next.max(self.slots.next_seq()).max(self.cold.end());
+        if let Some(last) = next.checked_sub(1) {
+            self.replay_purge(last);
+        }
+    }
+
     /// A message came back so often.
     pub(crate) fn replay_count(&mut self, seq: u64, failures: u32) {
         let count = self.replayed.counts.entry(seq).or_default();

@@ -103,12 +103,13 @@ impl Worker {
                     stream.replay_state(state);
                 }
             }
-            // A queue that was dropped is not created before the replay, unless its definition is still there.
-            Record::DropQueue(queue) => {
-                if let Some(stream) = self.stream_mut(*queue) {
-                    stream.replay_drop();
-                }
-            }
+            // A queue that was dropped is not created before the replay, but when its definition was not yet removed
+            // from the log of another worker.
+            Record::DropQueue(queue) => match self.place_mut(*queue) {
+                Some(Place::Queue(queue)) => queue.replay_drop(),
+                Some(Place::Stream(stream)) => stream.replay_drop(),
+                None => {}
+            },
         }
     }
 

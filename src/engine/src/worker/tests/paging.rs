@@ -86,6 +86,9 @@ fn purge_and_delete_take_the_pages_along() {
         assert_eq!(rig.files.len(), usize::from(lease), "the page of what is leased stays");
         rig.turn([WorkerCommand::DeleteQueue { asker: None, queue }]);
         assert!(rig.files.is_empty());
+        // Its definition is in another log, and may be there a moment longer.
+        let mut again = rig.restarted(&[(1, durable())], &rig.log);
+        assert_eq!((again.status(queue).ready, again.worker.pages().count()), (0, 0));
     }
 }
 
