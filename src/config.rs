@@ -4,10 +4,12 @@
 //! once into [`Config`]. Unknown keys are refused with the nearest known one.
 
 use crate::auth::User;
+use crate::listeners::Listener;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One setting, everywhere it can be set.
 pub struct Setting {
@@ -56,7 +58,9 @@ settings! {
     "aws.region" "aws-region" "us-east-1" "region of vhost /";
     "aws.account" "aws-account" "000000000000" "account of vhost /";
     "amqp.product" "amqp-product" "Waystation" "product name told to AMQP clients";
-    "mqtt.anonymous" "mqtt-anonymous" "loopback" "MQTT without a user name: loopback, yes or no";
+    "mqtt.anonymous" "mqtt-anonymous" "loopback" "MQTT without a user name: loopback, yes, no; any: whatever name";
+    "mqtt.password_file" "mqtt-password-file" "" "users of MQTT, as mosquitto_passwd writes them";
+    "mqtt.acl_file" "mqtt-acl-file" "" "who may publish and read which topics, as in mosquitto";
     "mqtt.sys_interval" "mqtt-sys-interval" "10" "seconds between updates of $SYS; 0 is off";
     "log.level" "log-level" "info" "error, warn, info, debug or trace";
 }
@@ -92,8 +96,6 @@ pub struct Config {
     pub aws_keys: Vec<AwsKey>,
     /// Product name in AMQP server properties.
     pub amqp_product: String,
-    /// Who may use MQTT without a name.
-    pub mqtt_anonymous: Anonymous,
     /// Seconds between updates of `$SYS`; 0 for none.
     pub mqtt_sys_interval_s: u64,
     /// Users besides the built-in guest, or instead of it when any is configured.
@@ -132,6 +134,40 @@ pub struct Door {
     pub tls: bool,
     /// Over WebSocket.
     pub websocket: bool,
+    /// Who may enter, and how.
+    pub rules: Arc<DoorRules>,
+}
+
+/// What may differ from door to door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorRules {
+    /// Certificate, key and client CA.
+    pub tls: Option<TlsFiles>,
+    /// What a client's certificate is good for.
+    pub certificate: CertificateUser,
+    /// Connections begin with a PROXY header.
+    pub proxy: bool,
+    /// Most connections here.
+    pub connections_max: Option<usize>,
+    /// Largest MQTT packet, bytes.
+    pub packet_bytes_max: Option<usize>,
+    /// Who may use MQTT without a name.
+    pub anonymous: Anonymous,
+    /// Users of MQTT, in place of the broker's.
+    pub password_file: Option<PathBuf>,
+    /// Who may publish and read which MQTT topics.
+    pub acl_file: Option<PathBuf>,
+}
+
+/// What a client's certificate, once it is verified, is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateUser {
+    /// Its common name may be that of a configured user.
+    Configured,
+    /// Its common name is the user, whoever that is.
+    CommonName,
+    /// Its subject is the user, whoever that is.
+    Subject,
 }
 
 /// PEM files.
@@ -143,6 +179,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// CA for client certificates.
     pub client_ca: Option<PathBuf>,
+    /// Clients must show one.
+    pub require_certificate: bool,
 }
 
 /// An AWS access key.
@@ -170,8 +208,23 @@ pub enum Anonymous {
     Loopback,
     /// Everyone.
     Yes,
+    /// Everyone, and with any name and password too.
+    Any,
     /// Nobody.
     No,
+}
+
+impl Anonymous {
+    /// Reads the word of the configuration.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "loopback" => Self::Loopback,
+            "yes" | "true" => Self::Yes,
+            "any" => Self::Any,
+            "no" | "false" => Self::No,
+            _ => return None,
+        })
+    }
 }
 
 /// What was said, before validation.
@@ -181,6 +234,7 @@ pub struct Raw {
     users: Vec<User>,
     aws_keys: Vec<AwsKey>,
     vhosts: Vec<String>,
+    listeners: Vec<Listener>,
 }
 
 impl Raw {
@@ -213,6 +267,9 @@ impl Raw {
                 toml::Value::Array(_) if key == "users" => self.users = value.try_into().map_err(problem)?,
                 toml::Value::Array(_) if key == "aws.keys" => {
                     self.aws_keys = value.try_into().map_err(problem)?
+                }
+                toml::Value::Array(_) if key == "listeners" => {
+                    self.listeners = value.try_into().map_err(problem)?
                 }
                 toml::Value::Array(_) if key == "vhosts" => {
                     self.vhosts = value.try_into().map_err(problem)?
@@ -247,9 +304,9 @@ impl Raw {
 
     /// Checks everything and fills in what depends on the machine.
     pub fn validate(self) -> Result<Config, String> {
-        let doors = self.doors()?;
         let tls = self.tls_files()?;
-        if let Some(door) = doors.iter().find(|door| door.tls && tls.is_none()) {
+        let doors = self.doors(tls.as_ref())?;
+        if let Some(door) = doors.iter().find(|door| door.tls && door.rules.tls.is_none()) {
             return Err(format!("{} needs tls.cert and tls.key", door.key));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -277,7 +334,6 @@ impl Raw {
             aws_region: self.text("aws.region").to_owned(),
             aws_account: self.account()?,
             amqp_product: self.text("amqp.product").to_owned(),
-            mqtt_anonymous: self.anonymous()?,
             mqtt_sys_interval_s: self.number_in("mqtt.sys_interval", 0..=86_400)?,
             log_level: self.text("log.level").parse().map_err(|_| {
                 format!("log.level: '{}' is none of error, warn, info, debug, trace", self.text("log.level"))
@@ -298,24 +354,38 @@ impl Raw {
     }
 
     fn anonymous(&self) -> Result<Anonymous, String> {
-        match self.text("mqtt.anonymous") {
-            "loopback" => Ok(Anonymous::Loopback),
-            "yes" | "true" => Ok(Anonymous::Yes),
-            "no" | "false" => Ok(Anonymous::No),
-            other => Err(format!("mqtt.anonymous: '{other}' is none of loopback, yes, no")),
-        }
+        let text = self.text("mqtt.anonymous");
+        Anonymous::parse(text)
+            .ok_or_else(|| format!("mqtt.anonymous: '{text}' is none of loopback, yes, any, no"))
+    }
+
+    fn file(&self, key: &'static str) -> Option<PathBuf> {
+        Some(self.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
     fn tls_files(&self) -> Result<Option<TlsFiles>, String> {
-        let file = |key| Some(self.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from);
-        match (file("tls.cert"), file("tls.key")) {
-            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key, client_ca: file("tls.client_ca") })),
+        match (self.file("tls.cert"), self.file("tls.key")) {
+            (Some(cert), Some(key)) => {
+                let client_ca = self.file("tls.client_ca");
+                Ok(Some(TlsFiles { cert, key, client_ca, require_certificate: false }))
+            }
             (None, None) => Ok(None),
             _ => Err("tls.cert and tls.key belong together: set both".to_owned()),
         }
     }
 
-    fn doors(&self) -> Result<Vec<Door>, String> {
+    fn doors(&self, tls: Option<&TlsFiles>) -> Result<Vec<Door>, String> {
+        let rules = DoorRules {
+            tls: tls.cloned(),
+            certificate: CertificateUser::Configured,
+            proxy: false,
+            connections_max: None,
+            packet_bytes_max: None,
+            anonymous: self.anonymous()?,
+            password_file: self.file("mqtt.password_file"),
+            acl_file: self.file("mqtt.acl_file"),
+        };
+        let shared = Arc::new(rules.clone());
         let mut doors = Vec::new();
         for setting in SETTINGS {
             let Some(name) = setting.key.strip_prefix("listen.") else { continue };
@@ -339,7 +409,11 @@ impl Raw {
                 protocol,
                 tls: matches!(name, "amqps" | "mqtts" | "mqtt_wss" | "stomps" | "stomp_wss" | "aws_tls"),
                 websocket: name.contains("_ws"),
+                rules: shared.clone(),
             });
+        }
+        for listener in &self.listeners {
+            doors.push(listener.door(tls, &rules)?);
         }
         Ok(doors)
     }
@@ -351,7 +425,7 @@ const MESSAGE_BYTES_HIGHEST: u64 = 255 << 20;
 const CONNECTIONS_HIGHEST: u64 = 10_000_000;
 
 /// Keys of the file that hold lists.
-const LISTS: &[&str] = &["users", "aws.keys", "vhosts"];
+const LISTS: &[&str] = &["users", "aws.keys", "vhosts", "listeners"];
 
 /// The sentence for an unknown name, with the nearest known one.
 pub fn unknown<'a>(name: &str, origin: &str, known: impl Iterator<Item = &'a str>) -> String {

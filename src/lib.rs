@@ -7,6 +7,7 @@ pub mod auth;
 pub(crate) mod aws;
 pub mod cli;
 pub mod config;
+pub mod listeners;
 pub(crate) mod net;
 pub(crate) mod registry;
 pub(crate) mod runtime;
@@ -14,9 +15,19 @@ mod server;
 
 pub use server::Server;
 
-/// Whether the TLS files that a valid configuration names can be used. Starts and writes nothing.
+/// Whether the TLS files, password files and access control lists that a valid configuration names can be used. Starts and writes nothing.
 pub fn check(config: &config::Config) -> Result<(), String> {
-    config.tls.as_ref().map_or(Ok(()), |files| net::tls::acceptor(files).map(drop)).map_err(|e| e.to_string())
+    let secured = config.doors.iter().filter_map(|door| door.rules.tls.as_ref());
+    for files in config.tls.iter().chain(secured) {
+        net::tls::acceptor(files).map_err(|error| error.to_string())?;
+    }
+    for door in &config.doors {
+        if let Some(path) = &door.rules.password_file {
+            auth::Reloadable::open(path, auth::password_file::PasswordFile::parse)?;
+        }
+        registry::check_files(door)?;
+    }
+    Ok(())
 }
 
 /// What `waystation inspect DIR` prints: segments and records of every worker's log. Read-only.

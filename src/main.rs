@@ -47,11 +47,15 @@ fn run(config: Config) -> ExitCode {
 async fn serve(config: Config) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
     let server = Server::start(config).await?;
     server.announcement().iter().for_each(|line| println!("{line}"));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => server.reload(),
+        }
     }
     tracing::info!("draining; a second signal ends it at once");
     tokio::select! {

@@ -1,7 +1,8 @@
 //! The protocols and the AWS services: the only file that names them all.
 
+use crate::auth::{Reload, Reloadable};
 use crate::aws::{AwsDoor, SubscriptionFilter, serve_connection};
-use crate::config::{Config, Protocol};
+use crate::config::{Config, Door, Protocol};
 use crate::runtime::sys_topics::Holdings;
 use amqp091::{Amqp091Session, AmqpConfig};
 use aws_protocol::arn::Home;
@@ -15,7 +16,7 @@ use model::{
     session::{Session, SessionSeed},
     value::Table,
 };
-use mqtt::{MqttConfig, MqttSession, SysReport, Totals};
+use mqtt::{AccessLists, Acl, MqttConfig, MqttSession, SysReport, Totals};
 use std::sync::Arc;
 use stomp::{StompConfig, StompSession};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,6 +39,20 @@ const STOMP_HEAD_BYTES: usize = 64 * 1024;
 
 /// Room for topic and properties beside the largest body of an MQTT packet.
 const MQTT_HEAD_BYTES: usize = 256 * 1024;
+
+/// Makes the session of a new connection, at a time.
+pub(crate) type SessionMaker = Box<dyn Fn(SessionSeed, Millis) -> Box<dyn Session> + Send + Sync>;
+
+impl AccessLists for Reloadable<Acl> {
+    fn current(&self) -> Arc<Acl> {
+        self.now()
+    }
+}
+
+/// Whether the files that a door's rules name can be used. Errors: one that can not.
+pub(crate) fn check_files(door: &Door) -> Result<(), String> {
+    door.rules.acl_file.as_ref().map_or(Ok(()), |path| Reloadable::open(path, Acl::parse).map(drop))
+}
 
 /// Makers of sessions, and the AWS door.
 pub(crate) struct Protocols {
@@ -65,19 +80,41 @@ impl Protocols {
         Self { amqp: Arc::new(amqp), mqtt: Arc::new(mqtt), stomp: Arc::new(stomp), aws }
     }
 
-    /// A session for a new connection; `None` for what is no session protocol.
-    pub(crate) fn session(
+    /// What makes the sessions of a door; `None` for what is no session protocol. Files that the door's rules name are
+    /// added to `reloads`. Errors: one that can not be used.
+    pub(crate) fn sessions(
         &self,
-        protocol: Protocol,
-        seed: SessionSeed,
-        now: Millis,
-    ) -> Option<Box<dyn Session>> {
-        Some(match protocol {
-            Protocol::Amqp => Box::new(Amqp091Session::new(self.amqp.clone(), seed)),
-            Protocol::Mqtt => Box::new(MqttSession::new(seed, self.mqtt.clone())),
-            Protocol::Stomp => Box::new(StompSession::new(self.stomp.clone(), seed, now)),
-            Protocol::Aws => return None,
-        })
+        door: &Door,
+        reloads: &mut Vec<Arc<dyn Reload>>,
+    ) -> Result<Option<SessionMaker>, String> {
+        Ok(Some(match door.protocol {
+            Protocol::Amqp => {
+                let config = self.amqp.clone();
+                Box::new(move |seed, _| Box::new(Amqp091Session::new(config.clone(), seed)))
+            }
+            Protocol::Mqtt => {
+                let config = Arc::new(self.mqtt_of(door, reloads)?);
+                Box::new(move |seed, _| Box::new(MqttSession::new(seed, config.clone())))
+            }
+            Protocol::Stomp => {
+                let config = self.stomp.clone();
+                Box::new(move |seed, now| Box::new(StompSession::new(config.clone(), seed, now)))
+            }
+            Protocol::Aws => return Ok(None),
+        }))
+    }
+
+    fn mqtt_of(&self, door: &Door, reloads: &mut Vec<Arc<dyn Reload>>) -> Result<MqttConfig, String> {
+        let mut config = MqttConfig::clone(&self.mqtt);
+        if let Some(max) = door.rules.packet_bytes_max {
+            config.packet_bytes_max = max.min(config.packet_bytes_max);
+        }
+        if let Some(path) = &door.rules.acl_file {
+            let acl = Arc::new(Reloadable::open(path, Acl::parse)?);
+            reloads.push(acl.clone());
+            config.access = Some(acl);
+        }
+        Ok(config)
     }
 
     /// The virtual host of `$SYS`, and what words its messages.

@@ -2,10 +2,10 @@
 //!
 //! Owns: the order of start (data first, then doors) and of stop (doors first, data last).
 
-use crate::auth::Users;
+use crate::auth::{Reload, Reloadable, Users, admission::Admission, password_file::PasswordFile};
 use crate::aws::AwsDoor;
-use crate::config::{Anonymous, Config, Door, Protocol};
-use crate::net::listener::{Bound, Reception, bind};
+use crate::config::{Anonymous, CertificateUser, Config, Door, DoorRules, Protocol};
+use crate::net::listener::{Bound, Entrance, Reception, bind};
 use crate::net::tls;
 use crate::registry::{Behaviours, Protocols};
 use crate::runtime::caller::Caller;
@@ -22,7 +22,7 @@ use crate::runtime::{
 use engine::worker::command::Asker;
 use model::{Name, ids::RequestId};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,12 +38,12 @@ pub struct Server {
     core: TaskTracker,
     doors: Vec<(Door, SocketAddr)>,
     announcement: Vec<String>,
+    reloads: Vec<Arc<dyn Reload>>,
 }
 
 impl Server {
     /// Recovers the data directory, binds every door and serves. Errors: one clear sentence.
     pub async fn start(config: Config) -> Result<Self, String> {
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose().map_err(|error| error.to_string())?;
         let bound = bind(&config).await?;
         let behaviours = Arc::new(Behaviours::new(&config));
         let (config, recovered) = tokio::task::spawn_blocking(move || {
@@ -71,14 +71,14 @@ impl Server {
         let caller = Caller::new(shared.clone());
         tokio::spawn(caller.clone().run());
 
+        let protocols = Protocols::new(&config, Arc::new(AwsDoor::new(caller, aws_config(&config))));
+        let (entrances, reloads) = entrances(&config.doors, &protocols)?;
         let announcement = announce(&config, &bound, &shared.users);
         let reception = Reception {
             shared: shared.clone(),
-            protocols: Arc::new(Protocols::new(&config, Arc::new(AwsDoor::new(caller, aws_config(&config))))),
-            tls,
+            protocols: Arc::new(protocols),
             connections_max: config.connections_max,
             message_bytes_max: config.message_bytes_max,
-            mqtt_anonymous: config.mqtt_anonymous,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -89,6 +89,7 @@ impl Server {
             core,
             doors: bound.iter().map(|bound| (bound.door.clone(), bound.address)).collect(),
             announcement,
+            reloads,
         };
         if config.mqtt_sys_interval_s > 0 {
             let (vhost, report) = reception.protocols.sys_report(server.shared.now());
@@ -96,8 +97,8 @@ impl Server {
             let (shared, shutdown) = (server.shared.clone(), server.shutdown.clone());
             server.connections.spawn(sys_topics::run(shared, vhost, interval, report, shutdown));
         }
-        for bound in bound {
-            server.connections.spawn(reception.clone().accept(bound));
+        for (bound, entrance) in bound.into_iter().zip(entrances) {
+            server.connections.spawn(reception.clone().accept(bound, entrance));
         }
         Ok(server)
     }
@@ -110,6 +111,11 @@ impl Server {
     /// Where a door of this key (`listen.amqp`, ...) listens.
     pub fn address(&self, key: &str) -> Option<SocketAddr> {
         self.doors.iter().find(|(door, _)| door.key == key).map(|(_, address)| *address)
+    }
+
+    /// Reads password files and access control lists again; who is in is bound by the new lists at once.
+    pub fn reload(&self) {
+        self.reloads.iter().for_each(|file| file.reload());
     }
 
     /// Drains: no new connections, existing ones are told to leave, then everything is made durable.
@@ -145,6 +151,37 @@ fn worker_task(
     Ok(WorkerTask::new(id, (worker, effects), shared.clone(), log, (cleaning, pager)))
 }
 
+/// The doors with what their rules need, and the files to be read again on demand.
+fn entrances(
+    doors: &[Door],
+    protocols: &Protocols,
+) -> Result<(Vec<Arc<Entrance>>, Vec<Arc<dyn Reload>>), String> {
+    let mut reloads: Vec<Arc<dyn Reload>> = Vec::new();
+    let mut entrances = Vec::new();
+    for door in doors {
+        let rules = &door.rules;
+        let secure = rules.tls.as_ref().filter(|_| door.tls);
+        let mut admission = Admission::USERS_ONLY;
+        if door.protocol == Protocol::Mqtt {
+            admission.anonymous = rules.anonymous;
+            admission.certificate = rules.certificate;
+            if let Some(path) = &rules.password_file {
+                let file = Arc::new(Reloadable::open(path, PasswordFile::parse)?);
+                reloads.push(file.clone());
+                admission.passwords = Some(file);
+            }
+        }
+        entrances.push(Arc::new(Entrance {
+            door: door.clone(),
+            tls: secure.map(tls::acceptor).transpose().map_err(|error| error.to_string())?,
+            admission: Arc::new(admission),
+            sessions: protocols.sessions(door, &mut reloads)?,
+            open: AtomicUsize::new(0),
+        }));
+    }
+    Ok((entrances, reloads))
+}
+
 fn aws_config(config: &Config) -> crate::aws::AwsConfig {
     let open =
         config.doors.iter().any(|door| door.protocol == Protocol::Aws && !door.address.ip().is_loopback());
@@ -165,19 +202,27 @@ fn aws_config(config: &Config) -> crate::aws::AwsConfig {
     }
 }
 
+fn mqtt_guests(rules: &DoorRules, users: &Users) -> &'static str {
+    let (file, guest) = (rules.password_file.is_some(), users.only_guest());
+    match (rules.certificate, rules.anonymous) {
+        (CertificateUser::CommonName | CertificateUser::Subject, _) => "holders of certificates",
+        (_, Anonymous::Yes | Anonymous::Any) => "anyone",
+        (_, Anonymous::Loopback) if file => "anyone from loopback, users of the password file",
+        (_, Anonymous::Loopback) if guest => "anyone from loopback, user guest from loopback",
+        (_, Anonymous::Loopback) => "anyone from loopback, configured users",
+        (_, Anonymous::No) if file => "users of the password file",
+        (_, Anonymous::No) if guest => "user guest (password guest) from loopback",
+        (_, Anonymous::No) => "configured users",
+    }
+}
+
 fn announce(config: &Config, bound: &[Bound], users: &Users) -> Vec<String> {
     let mut lines = Vec::new();
     for Bound { door, address, .. } in bound {
         let who = match door.protocol {
             Protocol::Aws if aws_config(config).verify => "configured access keys",
             Protocol::Aws => "any access key",
-            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Yes => "anyone",
-            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Loopback && users.only_guest() => {
-                "anyone from loopback, user guest from loopback"
-            }
-            Protocol::Mqtt if config.mqtt_anonymous == Anonymous::Loopback => {
-                "anyone from loopback, configured users"
-            }
+            Protocol::Mqtt => mqtt_guests(&door.rules, users),
             _ if users.only_guest() => "user guest (password guest) from loopback",
             _ => "configured users",
         };

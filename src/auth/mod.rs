@@ -2,7 +2,13 @@
 //!
 //! Refuses: protocols' own words for a refusal; they know only yes (a user name) or no (a reason for the log).
 
+pub(crate) mod admission;
+pub(crate) mod password_file;
+mod reloadable;
+
 use crate::config::Anonymous;
+pub(crate) use reloadable::{Reload, Reloadable};
+
 use model::{Name, command::Credentials, session::SessionSeed};
 
 /// A user as configured.
@@ -68,7 +74,7 @@ impl Users {
         let (name, vhosts) = match credentials {
             Credentials::Password { user, password } => self.password(user, password, seed)?,
             Credentials::Anonymous => match anonymous {
-                Anonymous::Yes => ("anonymous".into(), None),
+                Anonymous::Yes | Anonymous::Any => ("anonymous".into(), None),
                 Anonymous::Loopback if seed.loopback => ("anonymous".into(), None),
                 _ => return Err(Refusal::Credentials),
             },

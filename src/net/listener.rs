@@ -3,13 +3,17 @@
 use super::connection::Connection;
 use super::outbox::Outbox;
 use super::port::Port;
-use super::{tls, websocket};
-use crate::config::{Anonymous, Config, Door, Protocol};
-use crate::registry::Protocols;
+use super::{proxy, tls, websocket};
+use crate::auth::admission::Admission;
+use crate::config::{CertificateUser, Config, Door, Protocol};
+use crate::registry::{Protocols, SessionMaker};
 use crate::runtime::shared::Shared;
 use model::{Name, session::SessionSeed};
 use std::net::SocketAddr;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -56,6 +60,20 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(ACCEPT_QUEUE)
 }
 
+/// A door with what its rules need.
+pub(crate) struct Entrance {
+    /// The door as configured.
+    pub(crate) door: Door,
+    /// TLS, when it speaks that.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Who may enter.
+    pub(crate) admission: Arc<Admission>,
+    /// Makes its sessions; `None` for HTTP.
+    pub(crate) sessions: Option<SessionMaker>,
+    /// Connections that are open here.
+    pub(crate) open: AtomicUsize,
+}
+
 /// Everything that a new connection needs.
 #[derive(Clone)]
 pub(crate) struct Reception {
@@ -63,14 +81,10 @@ pub(crate) struct Reception {
     pub(crate) shared: Arc<Shared>,
     /// Makers of sessions, and the AWS door.
     pub(crate) protocols: Arc<Protocols>,
-    /// TLS, when configured.
-    pub(crate) tls: Option<TlsAcceptor>,
     /// Most client connections.
     pub(crate) connections_max: usize,
     /// Largest message body.
     pub(crate) message_bytes_max: usize,
-    /// MQTT without a name.
-    pub(crate) mqtt_anonymous: Anonymous,
     /// Tasks to wait for at the end.
     pub(crate) tasks: TaskTracker,
     /// Says when to end.
@@ -79,14 +93,14 @@ pub(crate) struct Reception {
 
 impl Reception {
     /// Accepts at a door until shutdown.
-    pub(crate) async fn accept(self, bound: Bound) {
+    pub(crate) async fn accept(self, bound: Bound, entrance: Arc<Entrance>) {
         loop {
             let accepted = tokio::select! {
                 accepted = bound.socket.accept() => accepted,
                 () = self.shutdown.cancelled() => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &bound.door),
+                Ok((stream, peer)) => self.admit(stream, peer, &entrance),
                 Err(error) => {
                     tracing::error!(door = bound.door.key, %error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -95,17 +109,27 @@ impl Reception {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, door: &Door) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, entrance: &Arc<Entrance>) {
         let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if open >= self.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(%peer, limit = self.connections_max, "connection refused: limits.connections is reached");
             return;
         }
-        let (reception, door) = (self.clone(), door.clone());
+        let here = entrance.open.fetch_add(1, Ordering::Relaxed);
+        if entrance.door.rules.connections_max.is_some_and(|max| here >= max) {
+            entrance.open.fetch_sub(1, Ordering::Relaxed);
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            let door = entrance.door.address;
+            tracing::warn!(%peer, %door, limit = here, "connection refused: connections_max of its listener is reached");
+            return;
+        }
+        let (reception, entrance) = (self.clone(), entrance.clone());
         self.tasks.spawn(async move {
-            let reason = reception.serve(stream, peer, &door).await;
+            let reason = reception.serve(stream, peer, &entrance).await;
+            entrance.open.fetch_sub(1, Ordering::Relaxed);
             reception.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            let door = &entrance.door;
             match reason {
                 Ok(reason) => tracing::debug!(%peer, door = door.key, reason = &*reason, "connection closed"),
                 Err(error) => tracing::info!(%peer, door = door.key, error, "connection failed"),
@@ -113,37 +137,58 @@ impl Reception {
         });
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, door: &Door) -> Result<Name, String> {
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        mut peer: SocketAddr,
+        entrance: &Entrance,
+    ) -> Result<Name, String> {
+        let door = &entrance.door;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let local = stream.local_addr().map_err(|error| error.to_string())?;
+        let mut local = stream.local_addr().map_err(|error| error.to_string())?;
+        let mut said = proxy::Header::default();
+        if door.rules.proxy {
+            said = tokio::time::timeout(HANDSHAKE, proxy::read(&mut stream))
+                .await
+                .map_err(|_| "no PROXY header came in time".to_owned())?
+                .map_err(|error| error.to_string())?;
+            (peer, local) = said.addresses.unwrap_or((peer, local));
+        }
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| error.to_string())?;
         let mut seed = SessionSeed {
             peer: peer.to_string().into(),
             local: local.to_string().into(),
             loopback: peer.ip().to_canonical().is_loopback(),
-            tls: door.tls,
-            certificate_name: None,
+            tls: door.tls || said.tls,
+            certificate_name: said.certificate_name.map(Name::from),
             random: u128::from_le_bytes(random),
         };
         if !door.tls {
-            return self.unwrap_websocket(stream, seed, door).await;
+            return self.unwrap_websocket(stream, seed, entrance).await;
         }
-        let acceptor = self.tls.as_ref().ok_or("no certificate is configured")?;
+        let acceptor = entrance.tls.as_ref().ok_or("no certificate is configured")?;
         let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))
             .await
             .map_err(|_| "TLS handshake timed out".to_owned())?
             .map_err(|error| format!("TLS handshake: {error}"))?;
-        seed.certificate_name = tls::peer_name(&stream).map(Name::from);
-        self.unwrap_websocket(stream, seed, door).await
+        let whole = door.rules.certificate == CertificateUser::Subject;
+        seed.certificate_name = tls::peer_name(&stream, whole).map(Name::from).or(seed.certificate_name);
+        self.unwrap_websocket(stream, seed, entrance).await
     }
 
-    async fn unwrap_websocket<S>(&self, stream: S, seed: SessionSeed, door: &Door) -> Result<Name, String>
+    async fn unwrap_websocket<S>(
+        &self,
+        stream: S,
+        seed: SessionSeed,
+        entrance: &Entrance,
+    ) -> Result<Name, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let door = &entrance.door;
         if !door.websocket {
-            return Ok(self.run(stream, seed, door).await);
+            return Ok(self.run(stream, seed, entrance).await);
         }
         let (subprotocols, text): (&[&str], bool) = match door.protocol {
             Protocol::Mqtt => (&["mqtt", "mqttv3.1"], false),
@@ -156,21 +201,20 @@ impl Reception {
             .await
             .map_err(|_| "WebSocket handshake timed out".to_owned())?
             .map_err(|error| format!("WebSocket handshake: {error}"))?;
-        Ok(self.run(stream, seed, door).await)
+        Ok(self.run(stream, seed, entrance).await)
     }
 
-    async fn run<S>(&self, stream: S, seed: SessionSeed, door: &Door) -> Name
+    async fn run<S>(&self, stream: S, seed: SessionSeed, entrance: &Entrance) -> Name
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let anonymous = if door.protocol == Protocol::Mqtt { self.mqtt_anonymous } else { Anonymous::No };
         let now = self.shared.now();
-        let session = match self.protocols.session(door.protocol, seed.clone(), now) {
-            Some(session) => session,
-            None => return self.protocols.serve_aws(stream, door.tls, self.shutdown.clone()).await,
+        let Some(make) = &entrance.sessions else {
+            return self.protocols.serve_aws(stream, entrance.door.tls, self.shutdown.clone()).await;
         };
+        let session = make(seed.clone(), now);
         let outbox = Arc::new(Outbox::default());
-        let port = Port::new(self.shared.clone(), outbox.clone(), seed, anonymous);
+        let port = Port::new(self.shared.clone(), outbox.clone(), seed, entrance.admission.clone());
         Connection::new(stream, session, port, outbox).run(self.shutdown.clone()).await
     }
 }

@@ -7,5 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod listener;
 pub(crate) mod outbox;
 pub(crate) mod port;
+pub(crate) mod proxy;
+mod subject;
 pub(crate) mod tls;
 pub(crate) mod websocket;

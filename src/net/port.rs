@@ -4,8 +4,7 @@
 //! Refuses: bytes of any protocol.
 
 use super::outbox::{Event, Outbox};
-use crate::auth::Refusal;
-use crate::config::Anonymous;
+use crate::auth::{Refusal, admission::Admission};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::shared::Shared;
 use crate::runtime::topology_task::{TopologyRequest, Wish};
@@ -34,7 +33,7 @@ pub(crate) struct Port {
     outbox: Arc<Outbox>,
     connection: ConnectionId,
     seed: SessionSeed,
-    anonymous: Anonymous,
+    admission: Arc<Admission>,
     dispatcher: Dispatcher,
     entered: Option<(Name, Name)>,
     consumers: FxHashMap<ConsumerId, QueueId>,
@@ -50,7 +49,7 @@ impl Port {
         shared: Arc<Shared>,
         outbox: Arc<Outbox>,
         seed: SessionSeed,
-        anonymous: Anonymous,
+        admission: Arc<Admission>,
     ) -> Self {
         let connection = shared.enter(outbox.clone());
         Self {
@@ -60,7 +59,7 @@ impl Port {
             outbox,
             connection,
             seed,
-            anonymous,
+            admission,
             entered: None,
             consumers: FxHashMap::default(),
             local: VecDeque::new(),
@@ -162,7 +161,12 @@ impl Port {
     }
 
     fn login(&mut self, credentials: &Credentials, vhost: &Name) -> Reply {
-        match self.shared.users.enter(credentials, vhost, &self.seed, self.anonymous) {
+        let decided = self.admission.decide(credentials, &self.seed);
+        let entered = decided.unwrap_or_else(|| {
+            let known = self.shared.users.enter(credentials, vhost, &self.seed, self.admission.anonymous);
+            known.or_else(|refusal| self.admission.otherwise(credentials, &self.seed, refusal))
+        });
+        match entered {
             Ok(user) => {
                 self.entered = Some((user.clone(), vhost.clone()));
                 Reply::LoggedIn { user }

@@ -2,6 +2,7 @@
 //!
 //! Owns: which versions and which provider. Refuses: to decide who a certificate's name is to the broker.
 
+use super::subject::distinguished_name;
 use crate::config::TlsFiles;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,14 +41,15 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// An acceptor for TLS 1.2 and 1.3 without ALPN. With a client CA, certificates that clients show must come from it;
-/// showing none is allowed, as passwords may serve instead.
+/// showing none is
+/// allowed, as passwords may serve instead, unless the files say that it is required.
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| TlsError::new(&files.key, pem_text(&error, "private key")))?;
     let provider = Arc::new(ring::default_provider());
     let verifier = match &files.client_ca {
-        Some(path) => client_verifier(path, provider.clone())?,
+        Some(path) => client_verifier(path, files.require_certificate, provider.clone())?,
         None => WebPkiClientVerifier::no_client_auth(),
     };
     let config = ServerConfig::builder_with_provider(provider)
@@ -77,40 +79,41 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn client_verifier(
     path: &Path,
+    required: bool,
     provider: Arc<tokio_rustls::rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| TlsError::new(path, error))?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| TlsError::new(path, error))
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+    verifier.build().map_err(|error| TlsError::new(path, error))
 }
 
-/// The common name in the certificate that the client showed and that was verified.
-pub(crate) fn peer_name<S>(stream: &TlsStream<S>) -> Option<String> {
+/// The name in the certificate that the client showed and that was verified: its subject, or only the common name.
+pub(crate) fn peer_name<S>(stream: &TlsStream<S>, whole: bool) -> Option<String> {
     let (_, connection) = stream.get_ref();
-    common_name(connection.peer_certificates()?.first()?)
+    let certificate = connection.peer_certificates()?.first()?;
+    if whole { distinguished_name(certificate) } else { common_name(certificate) }
 }
 
 /// Tags of the few kinds of DER values on the way to a common name (X.690 8.1.2).
-mod tag {
-    pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
-    pub(super) const UTF8_STRING: u8 = 0x0c;
-    pub(super) const PRINTABLE_STRING: u8 = 0x13;
-    pub(super) const IA5_STRING: u8 = 0x16;
-    pub(super) const SEQUENCE: u8 = 0x30;
-    pub(super) const SET: u8 = 0x31;
-    pub(super) const VERSION: u8 = 0xa0;
+pub(super) mod tag {
+    pub(in crate::net) const OBJECT_IDENTIFIER: u8 = 0x06;
+    pub(in crate::net) const UTF8_STRING: u8 = 0x0c;
+    pub(in crate::net) const PRINTABLE_STRING: u8 = 0x13;
+    pub(in crate::net) const IA5_STRING: u8 = 0x16;
+    pub(in crate::net) const SEQUENCE: u8 = 0x30;
+    pub(in crate::net) const SET: u8 = 0x31;
+    pub(in crate::net) const VERSION: u8 = 0xa0;
 }
 
 /// Id of the attribute `commonName`, 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 /// Tag and content of the first DER value of `input`, and what follows it.
-fn value(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn value(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, length], rest) = input.split_first_chunk::<2>()?;
     let (length, rest) = match length {
         short if short < 0x80 => (usize::from(short), rest),
@@ -125,13 +128,13 @@ fn value(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Content of the first value, which must be tagged so, and what follows it.
-fn expect(input: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn expect(input: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     value(input).filter(|(tag, ..)| *tag == wanted).map(|(_, content, rest)| (content, rest))
 }
 
-/// The last common name of a certificate's subject (RFC 5280 4.1): certificate, to-be-signed part, then past version,
-/// serial number, signature algorithm, issuer and validity.
-fn common_name(certificate: &[u8]) -> Option<String> {
+/// The content of a certificate's subject (RFC 5280 4.1): certificate, to-be-signed part, then past version, serial
+/// number, signature algorithm, issuer and validity.
+pub(super) fn subject(certificate: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = expect(certificate, tag::SEQUENCE)?;
     let (mut rest, _) = expect(certificate, tag::SEQUENCE)?;
     if let Some((_, after)) = expect(rest, tag::VERSION) {
@@ -140,7 +143,12 @@ fn common_name(certificate: &[u8]) -> Option<String> {
     for _ in ["serial number", "signature algorithm", "issuer", "validity"] {
         (_, _, rest) = value(rest)?;
     }
-    let (mut names, _) = expect(rest, tag::SEQUENCE)?;
+    expect(rest, tag::SEQUENCE).map(|(names, _)| names)
+}
+
+/// The last common name of a certificate's subject.
+fn common_name(certificate: &[u8]) -> Option<String> {
+    let mut names = subject(certificate)?;
     let mut found = None;
     while let Some((attributes, after)) = expect(names, tag::SET) {
         names = after;
@@ -225,7 +233,8 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         let missing = PathBuf::from("/nonexistent/cert.pem");
-        let files = TlsFiles { cert: missing.clone(), key: missing, client_ca: None };
+        let files =
+            TlsFiles { cert: missing.clone(), key: missing, client_ca: None, require_certificate: false };
         let error = acceptor(&files).err().unwrap().to_string();
         assert!(error.starts_with("TLS file /nonexistent/cert.pem: cannot be read: "), "{error}");
     }

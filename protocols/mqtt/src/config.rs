@@ -1,6 +1,6 @@
 //! What an operator may set about the MQTT door. The defaults are what a mosquitto 2.1 user's clients have seen.
 
-use crate::statistics::Counters;
+use crate::{acl::AccessLists, statistics::Counters};
 use model::Name;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct MqttConfig {
     /// Swap `.` and `/` (and `*` and `+`) without escaping, as RabbitMQ does. Names that contain the other side's
     /// separator are then mangled.
     pub plain_swap: bool,
+    /// Who may publish and read what; `None` where everyone may everything.
+    pub access: Option<Arc<dyn AccessLists>>,
     /// What all sessions did.
     pub counters: Arc<Counters>,
 }
@@ -59,6 +61,7 @@ impl Default for MqttConfig {
             keep_alive_max_s: None,
             session_expiry_max_ms: u64::MAX,
             plain_swap: false,
+            access: None,
             counters: Arc::default(),
         }
     }

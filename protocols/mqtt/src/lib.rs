@@ -4,6 +4,7 @@
 //! between topics and routing keys, and the reading of MQTT properties for other protocols.
 //! Refuses: sockets, clocks, randomness, routing, storage, and the name of any other protocol.
 
+mod acl;
 mod codec;
 mod config;
 mod convert;
@@ -13,6 +14,7 @@ mod statistics;
 mod sys;
 mod topic;
 
+pub use acl::{AccessLists, Acl};
 pub use config::MqttConfig;
 pub use convert::{MQTT, MqttProperties};
 pub use session::{MqttSession, kept_message_id};

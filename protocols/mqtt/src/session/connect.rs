@@ -41,6 +41,7 @@ pub(crate) struct Entering {
 /// A will, ready to go but for its time.
 #[derive(Debug)]
 pub(crate) struct Will {
+    topic: Name,
     message: Message,
     retain: bool,
     delay_ms: u64,
@@ -93,6 +94,7 @@ impl MqttSession {
             session_expiry_s: expiry_told,
         }));
         let credentials = self.credentials(connect);
+        self.named = matches!(credentials, Credentials::Password { .. });
         let (vhost, client) = (self.config.vhost.clone(), self.client_id.clone());
         self.request(Op::Login { credentials, vhost, client }, Pending::Login, turn);
         Ok(())
@@ -143,7 +145,8 @@ impl MqttSession {
             payload: will.payload,
         };
         let message = publish::compose(content, &address, None, now);
-        Ok(Some(Box::new(Will { message, retain: will.retain, delay_ms: u64::from(will.delay_s) * 1000 })))
+        let (topic, retain, delay_ms) = (will.topic.into(), will.retain, u64::from(will.delay_s) * 1000);
+        Ok(Some(Box::new(Will { topic, message, retain, delay_ms })))
     }
 
     /// `auto-` and the connection's random bits in the form of a UUID, as mosquitto assigns them.
@@ -173,8 +176,10 @@ impl MqttSession {
     }
 
     pub(super) fn on_login(&mut self, reply: Reply, turn: &mut Turn<'_>) {
-        if let Reply::Failed(error) = reply {
-            return self.fail_connect(&error, turn);
+        match reply {
+            Reply::Failed(error) => return self.fail_connect(&error, turn),
+            Reply::LoggedIn { user } => self.open_gate(user),
+            _ => {}
         }
         let Phase::Entering(entering) = &self.phase else { return };
         let clean = entering.clean;
@@ -345,7 +350,8 @@ impl MqttSession {
 
     /// Publishes the will at once, or gives back what is to be published later.
     fn send_will(&mut self, now: Millis, broker: &mut dyn Broker) -> Option<DelayedWill> {
-        let Will { mut message, retain, delay_ms } = *self.will.take()?;
+        let Will { topic, mut message, retain, delay_ms } = *self.will.take()?;
+        self.check_write(&topic).ok()?;
         let delay_ms = delay_ms.min(self.session_expiry_ms);
         message.published_ms = now.saturating_add(delay_ms);
         let message = Arc::new(message);

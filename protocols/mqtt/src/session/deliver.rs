@@ -123,7 +123,9 @@ impl MqttSession {
         let retained = consumer == OWN_QUEUE && delivery.via & VIA_RETAINED != 0;
         let via = if consumer.0 > OWN_QUEUE.0 { consumer.0 - 1 } else { delivery.via & !VIA_RETAINED };
         let held = delivery.lease.map(|lease| (consumer, lease));
-        let Some(terms) = self.subscriptions.terms(via) else {
+        let Some(terms) =
+            self.subscriptions.terms(via).filter(|_| self.gate.is_none() || self.may_read(&delivery.message, via))
+        else {
             return settle(held, Outcome::Ack, turn);
         };
         let origin = convert::origin(&delivery.message);
@@ -170,6 +172,9 @@ impl MqttSession {
     pub(super) fn deliver_retained(&mut self, via: u32, messages: Vec<Arc<Message>>, turn: &mut Turn<'_>) {
         let Some(terms) = self.subscriptions.terms(via) else { return };
         for message in messages {
+            if !self.may_read(&message, via) {
+                continue;
+            }
             let origin = convert::origin(&message);
             let qos = terms.qos.min(origin.qos);
             let (held, duplicate, recalled) = (None, false, None);

@@ -7,6 +7,7 @@
 //! beside this one. A SUBSCRIBE, an UNSUBSCRIBE, and a publish that waits for its queue hold up what comes after them,
 //! so that everything is answered in order.
 
+mod access;
 mod acks;
 mod connect;
 mod deliver;
@@ -122,6 +123,10 @@ pub struct MqttSession {
     consuming: bool,
     /// The lease limit of [`OTHERS_GROUP`] is set.
     grouped: bool,
+    /// The client said who it is.
+    named: bool,
+    /// What it may publish and read; `None` where everyone may everything.
+    gate: Option<Box<access::Gate>>,
     tally: Tally,
 }
 
@@ -150,6 +155,8 @@ impl MqttSession {
             opened: false,
             consuming: false,
             grouped: false,
+            named: false,
+            gate: None,
             tally: Tally::default(),
         }
     }
@@ -313,6 +320,7 @@ impl Session for MqttSession {
         self.begin(now);
         self.last_heard = now;
         let before = out.wire.len();
+        self.renew_gate();
         let mut turn = Turn { now, broker, out };
         while self.step(input, &mut turn) {}
         if self.has_ended() {
@@ -333,6 +341,7 @@ impl Session for MqttSession {
         self.last_heard = now;
         if let (Some(pending), false) = (self.requests.remove(&request.0), self.has_ended()) {
             let before = out.wire.len();
+            self.renew_gate();
             self.on_reply(pending, reply, &mut Turn { now, broker, out });
             self.count(before, out);
         }
@@ -346,6 +355,7 @@ impl Session for MqttSession {
         out: &mut Output,
     ) {
         let before = out.wire.len();
+        self.renew_gate();
         let mut turn = Turn { now, broker, out };
         for delivery in deliveries.drain(..) {
             // After the end the broker takes all leases back by itself.
@@ -413,6 +423,7 @@ impl Session for MqttSession {
     fn closed(&mut self, now: Millis, broker: &mut dyn Broker) {
         self.phase = Phase::Ended;
         self.requests.clear();
+        self.renew_gate();
         self.leave(now, broker);
         self.config.counters.add(&mut self.tally);
     }

@@ -51,6 +51,14 @@ impl Ready {
     }
 }
 
+/// What a topic alias stands for.
+#[derive(Clone, Debug)]
+struct Alias {
+    topic: Name,
+    /// `None` when it has to be looked up again.
+    address: Option<Result<Address, u8>>,
+}
+
 /// State of the direction from the client.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
@@ -60,14 +68,20 @@ pub(crate) struct Incoming {
     held_bytes: usize,
     /// How many messages got an id.
     message_ids: u128,
-    /// Addresses by topic alias, from 1.
-    aliases: Vec<Option<Result<Address, u8>>>,
+    /// By topic alias, from 1.
+    aliases: Vec<Option<Alias>>,
     /// The topic published to last and its address: most clients have few topics.
     last_topic: Vec<u8>,
     last_address: Option<Result<Address, u8>>,
 }
 
 impl Incoming {
+    /// What the client may do has changed.
+    pub(super) fn forget_decisions(&mut self) {
+        self.last_address = None;
+        self.aliases.iter_mut().flatten().for_each(|alias| alias.address = None);
+    }
+
     /// Holds a message, in place of one with the same identifier.
     pub(super) fn hold(&mut self, packet_id: u16, ready: Ready) {
         self.take(packet_id);
@@ -193,15 +207,23 @@ impl MqttSession {
         }
         let index = usize::from(alias).saturating_sub(1);
         if publish.topic.is_empty() {
-            let known = self.incoming.aliases.get(index).cloned().flatten();
-            return known.ok_or(Refusal::protocol("unknown topic alias"));
+            let known = self.incoming.aliases.get(index).and_then(Option::as_ref);
+            let alias = known.ok_or(Refusal::protocol("unknown topic alias"))?;
+            return match &alias.address {
+                Some(address) => Ok(address.clone()),
+                None => {
+                    let topic = alias.topic.clone();
+                    self.address_of(topic.as_bytes())
+                }
+            };
         }
         let address = self.address_of(publish.topic)?;
         if self.incoming.aliases.len() <= index {
             self.incoming.aliases.resize(index + 1, None);
         }
         if let Some(slot) = self.incoming.aliases.get_mut(index) {
-            *slot = Some(address.clone());
+            let topic = str::from_utf8(publish.topic).unwrap_or_default().into();
+            *slot = Some(Alias { topic, address: Some(address.clone()) });
         }
         Ok(address)
     }
@@ -212,7 +234,8 @@ impl MqttSession {
         {
             return Ok(address.clone());
         }
-        let address = topic::address(topic::check_name(topic)?, &self.config);
+        let name = topic::check_name(topic)?;
+        let address = self.check_write(name).and_then(|()| topic::address(name, &self.config));
         self.incoming.last_topic.clear();
         self.incoming.last_topic.extend_from_slice(topic);
         self.incoming.last_address = Some(address.clone());

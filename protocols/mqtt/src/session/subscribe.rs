@@ -62,6 +62,9 @@ impl MqttSession {
             options.no_local |= self.bridge;
             options.retain_as_published |= self.bridge;
             let mut source = topic::source(filter, options.no_local && !self.bridge, &self.config)?;
+            if let Err(code) = self.check_filter(filter) {
+                source = Err(code);
+            }
             if wishes.len() >= self.config.subscriptions_max {
                 source = Err(reason::QUOTA_EXCEEDED);
             }

@@ -5,6 +5,7 @@
 //! two-byte length, and `[ ... ]` what is inside with a variable byte integer of its length before it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod access;
 mod any_bytes;
 mod connect;
 mod deliver;
