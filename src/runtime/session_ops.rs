@@ -60,7 +60,7 @@ impl TopologyTask {
         }
     }
 
-    /// Puts the subscriptions of recovered sessions back into the topic space, and does what was due meanwhile.
+    /// Puts the subscriptions of recovered sessions back into the topic space. Who was connected begins to wait now.
     pub(super) fn resume_sessions(&mut self, now: Millis) {
         for key in self.sessions.keys() {
             let subscriptions = self.sessions.entry(&key).map(|entry| entry.subscriptions.clone());
@@ -74,7 +74,6 @@ impl TopologyTask {
             self.record_session(&key, None);
         }
         self.sessions.rearm();
-        self.run_timers(now);
     }
 
     fn held_by(&self, connection: ConnectionId) -> Result<SessionKey, BrokerError> {

@@ -107,7 +107,11 @@ impl TopologyTask {
     pub(crate) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<TopologyRequest>) {
         let mut batch = Vec::new();
         let mut events = Vec::new();
-        self.resume_sessions(self.shared.now());
+        let now = self.shared.now();
+        self.resume_sessions(now);
+        self.end_turn();
+        // What was due meanwhile, before anybody comes; a will goes by the topology just published.
+        self.run_timers(now);
         self.end_turn();
         loop {
             let wait =

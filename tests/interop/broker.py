@@ -94,8 +94,8 @@ class Broker:
             self.process.wait()
             self.process = None
 
-    def stop(self):
-        """Asks it to stop, and insists after half a minute; its directory goes."""
+    def end(self):
+        """Asks it to stop, and insists after half a minute."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -104,6 +104,10 @@ class Broker:
                 self.process.kill()
                 self.process.wait()
             self.process = None
+
+    def stop(self):
+        """It ends, and its directory goes."""
+        self.end()
         self.output.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

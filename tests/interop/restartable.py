@@ -21,3 +21,8 @@ class Mortal(brokers.Broker):
         """SIGKILL, and back."""
         self.kill()
         return self.start()
+
+    def restart(self):
+        """SIGTERM, and back."""
+        self.end()
+        return self.start()
