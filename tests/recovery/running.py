@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -45,11 +46,14 @@ def small_log(dice, flags):
     wanted = {
         "log-segment-bytes": dice.choice(["1048576", "2097152", "4194304"]),
         "log-budget-bytes": dice.choice(["4194304", "16777216"]),
-        "snapshot-bytes": dice.choice(["1048576", "3000000", "8388608"]),
-        "page-messages": dice.choice(["100", "1000"]),
-        "page-bytes": dice.choice(["262144", "1048576"]),
+        "log-snapshot-bytes": dice.choice(["1048576", "3000000", "8388608"]),
+        "log-page-bytes": dice.choice(["65536", "262144", "1048576"]),
     }
     return [word for flag, value in wanted.items() if flag in flags for word in (f"--{flag}", value)]
+
+
+def reachable_any(ports):
+    return any(brokers.reachable(port) for port in ports)
 
 
 class Broker(brokers.Broker):
@@ -61,7 +65,7 @@ class Broker(brokers.Broker):
         self.data = pathlib.Path(directory) if directory else self.directory / "data"
         self.wrapper = []
         self.mark = 0
-        self.exit_code = None
+        self.exit_code = self.group = None
 
     def command(self):
         words = super().command()
@@ -72,8 +76,27 @@ class Broker(brokers.Broker):
         self.mark = (self.directory / "output").stat().st_size
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WAYSTATION_")}
         self.process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, env=clean
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.output,
+            env=clean,
+            # So that what runs inside of a wrapper can be killed with it.
+            start_new_session=True,
         )
+        self.group = self.process.pid
+
+    def kill(self):
+        if self.group is not None:
+            try:
+                os.killpg(self.group, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        super().kill()
+        deadline = time.monotonic() + 2
+        while self.wrapper and reachable_any(self.ports.values()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.group = None
 
     def since_launch(self):
         with open(self.directory / "output", "rb") as output:
