@@ -15,6 +15,8 @@ pub enum Command {
     Print(String),
     /// Show what is in a data directory.
     Inspect(PathBuf),
+    /// Make a damaged data directory usable again.
+    Repair(PathBuf),
 }
 
 /// Reads arguments (without the program's name), the environment through `env`, and the file they name.
@@ -42,6 +44,7 @@ pub fn parse(
             "--check-config" => check = true,
             "-c" | "--config" => file = Some(value()?),
             "inspect" => return Ok(Command::Inspect(value()?.into())),
+            "repair" => return Ok(Command::Repair(value()?.into())),
             _ => {
                 let known = SETTINGS.iter().find(|s| name.strip_prefix("--") == Some(s.flag));
                 let setting = known.ok_or_else(|| {
@@ -86,7 +89,8 @@ fn help() -> String {
     let mut text = String::from(
         "waystation: one broker for AMQP 0-9-1, MQTT, STOMP, SQS, SNS, EventBridge and Kinesis\n\n\
          waystation [FLAGS]          run the broker\n\
-         waystation inspect DIR      show the log in a data directory\n\n  \
+         waystation inspect DIR      show the log in a data directory\n\
+         waystation repair DIR       save what is left of a damaged one\n\n  \
          -c, --config FILE           settings from a TOML file\n      \
          --check-config          check the settings and stop\n  \
          -V, --version   -h, --help\n",

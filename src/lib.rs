@@ -15,7 +15,8 @@ mod server;
 
 pub use server::Server;
 
-/// Whether the TLS files, password files and access control lists that a valid configuration names can be used. Starts and writes nothing.
+/// Whether the TLS files, password files and access control lists that a valid configuration names can be used. Starts
+/// and writes nothing.
 pub fn check(config: &config::Config) -> Result<(), String> {
     let secured = config.doors.iter().filter_map(|door| door.rules.tls.as_ref());
     for files in config.tls.iter().chain(secured) {
@@ -28,6 +29,11 @@ pub fn check(config: &config::Config) -> Result<(), String> {
         registry::check_files(door)?;
     }
     Ok(())
+}
+
+/// What `waystation repair DIR` does and prints, and why it could not finish. A broker starts on what it leaves.
+pub fn repair(data: &std::path::Path) -> (String, Option<String>) {
+    runtime::repair::repair(data)
 }
 
 /// What `waystation inspect DIR` prints: segments and records of every worker's log. Read-only.

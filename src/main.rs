@@ -22,6 +22,13 @@ fn main() -> ExitCode {
             Ok(text) => print!("{text}"),
             Err(error) => return fail(&error),
         },
+        Command::Repair(dir) => {
+            let (text, failed) = waystation::repair(&dir);
+            print!("{text}");
+            if let Some(error) = failed {
+                return fail(&error);
+            }
+        }
         Command::Run(config) => return run(*config),
     }
     ExitCode::SUCCESS

@@ -7,6 +7,7 @@ pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod pager;
 pub(crate) mod recovery;
+pub(crate) mod repair;
 mod session_ops;
 pub(crate) mod sessions;
 pub(crate) mod shared;

@@ -3,7 +3,7 @@
 use crate::codec;
 use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::error::is_full;
-use crate::format::{BATCH_FRAME_BYTES, BatchMark, HEADER_BYTES, SegmentHeader};
+use crate::format::{BATCH_FRAME_BYTES, BatchMark, HEADER_BYTES, SegmentHeader, frame_bytes};
 use crate::group::Group;
 use crate::options::LogOptions;
 use crate::segment::{SegmentInfo, segment_name};
@@ -70,17 +70,31 @@ impl Committer {
     /// Writes records, in order, without syncing them.
     pub(crate) fn write(&mut self, records: &[Record]) -> Result<(), CommitError> {
         for record in records {
-            let bytes_max = codec::frame_bytes_max(record) as u64;
-            let group_bytes = self.group.len() as u64;
-            let full = group_bytes + bytes_max > self.options.commit_bytes_max as u64
-                || self.offset + group_bytes + bytes_max > self.header.bytes;
-            if full && !self.group.is_empty() {
-                self.flush()?;
-            }
-            if self.group.is_empty() {
-                self.begin_group(bytes_max)?;
-            }
+            self.room_for(codec::frame_bytes_max(record) as u64)?;
             codec::encode(record, &mut self.group);
+        }
+        Ok(())
+    }
+
+    /// Writes a record that is encoded already.
+    pub(crate) fn write_encoded(&mut self, kind: u8, payload: &[u8]) -> Result<(), CommitError> {
+        self.room_for(frame_bytes(payload.len()) as u64)?;
+        self.group.begin_frame(kind);
+        self.group.head().extend_from_slice(payload);
+        self.group.end_frame();
+        Ok(())
+    }
+
+    /// Makes sure that a group is begun that has room for so many bytes.
+    fn room_for(&mut self, bytes_max: u64) -> Result<(), CommitError> {
+        let group_bytes = self.group.len() as u64;
+        let full = group_bytes + bytes_max > self.options.commit_bytes_max as u64
+            || self.offset + group_bytes + bytes_max > self.header.bytes;
+        if full && !self.group.is_empty() {
+            self.flush()?;
+        }
+        if self.group.is_empty() {
+            self.begin_group(bytes_max)?;
         }
         Ok(())
     }

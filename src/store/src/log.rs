@@ -7,6 +7,7 @@ use crate::format::{FIRST_LSN, HEADER_BYTES, SegmentHeader};
 use crate::group::Group;
 use crate::options::{CodecLookup, LogOptions};
 use crate::recovery::{self, OnlyDefinitions, Recovery, Replay, Stage, Walk};
+use crate::repair;
 use crate::segment::{SegmentInfo, Spares, segment_name};
 use crate::shared::Shared;
 use crate::snapshots::{self, Found};
@@ -190,6 +191,9 @@ pub fn definitions(
 /// The snapshots of the log in `dir`. Errors: there is none to begin with, and the log does not reach back to its
 /// beginning; as [`snapshots::find`].
 fn find_snapshots(disk: &dyn Disk, dir: &Path, codecs: &CodecLookup, all: bool) -> Result<Found, StoreError> {
+    if repair::is_unfinished(disk, dir) {
+        return Err(StoreError::damaged(&dir.join("repair"), 0, "a repair was interrupted here"));
+    }
     let Some((log_id, first)) = recovery::identity(disk, dir)? else { return Ok(Found::default()) };
     let found = snapshots::find(disk, dir, (log_id, first), codecs, all)?;
     if found.newest.is_some() || first == FIRST_LSN {
@@ -239,7 +243,10 @@ pub(crate) fn open_committer(
     spares.adopt(disk.as_ref(), &names).map_err(StoreError::io("tidy", dir))?;
     let mut recovery = Recovery { records: replay.records, snapshot, ..Recovery::default() };
     let mut committer = match walk {
-        None => begin(dir, disk, options, spares)?,
+        None => {
+            let log_id = disk.random();
+            begin(dir, disk, options, spares, log_id)?
+        }
         Some(walk) => {
             recovery.segments = walk.segments.len();
             recovery.bytes = walk.segments.iter().map(|info| info.end_lsn.0 - info.first_lsn.0).sum();
@@ -264,15 +271,16 @@ pub(crate) fn open_committer(
 }
 
 /// The first segment of a new log.
-fn begin(
+pub(crate) fn begin(
     dir: &Path,
     disk: Arc<dyn Disk>,
     options: LogOptions,
     spares: Spares,
+    log_id: u64,
 ) -> Result<Committer, StoreError> {
     let header = SegmentHeader {
         salt: disk.random() as u32,
-        log_id: disk.random(),
+        log_id,
         no: 0,
         base: FIRST_LSN,
         epoch: 0,

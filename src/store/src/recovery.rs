@@ -200,14 +200,20 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Numbers of the last run of segments without a gap, and those of the segments before it.
-fn runs(disk: &dyn Disk, dir: &Path) -> Result<(Vec<u64>, Vec<u64>), StoreError> {
+/// Numbers of all segments in `dir`, ascending.
+pub(crate) fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, StoreError> {
     let names = disk.list(dir).map_err(StoreError::io("list", dir))?;
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| if let FileRole::Segment(no) = role(name) { Some(no) } else { None })
         .collect();
     numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Numbers of the last run of segments without a gap, and those of the segments before it.
+fn runs(disk: &dyn Disk, dir: &Path) -> Result<(Vec<u64>, Vec<u64>), StoreError> {
+    let mut numbers = segment_numbers(disk, dir)?;
     let breaks_at = numbers.windows(2).rposition(|pair| match pair {
         [before, after] => before.checked_add(1) != Some(*after),
         _ => false,

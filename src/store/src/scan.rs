@@ -1,6 +1,8 @@
 //! Reading a segment from front to back, frame by frame, believing nothing.
 
+use crate::codec;
 use crate::disk::{DiskFile, read_full_at};
+use crate::error::StoreError;
 use crate::format::{
     BATCH_FRAME_BYTES, BATCH_KIND, BATCH_PAYLOAD_BYTES, BatchMark, FRAME_HEADER_BYTES, FrameCrc, FrameHeader,
     HEADER_BYTES, HeaderError, SegmentHeader,
@@ -52,6 +54,9 @@ pub(crate) enum Step<'a> {
     /// No frame.
     End,
 }
+
+/// Takes a frame that validates: Lsn, kind, payload.
+pub(crate) type EachFrame<'a> = dyn FnMut(u64, u8, &[u8]) -> Result<(), StoreError> + 'a;
 
 /// A pass over one segment.
 pub(crate) struct Scan<'a> {
@@ -159,6 +164,48 @@ impl<'a> Scan<'a> {
         let frame = self.window.bytes(offset, covered)?;
         let whole = frame.len() == covered && self.crc.matches(salt, lsn, &header, frame);
         Ok(whole.then_some(header))
+    }
+
+    /// Shows the frame at `offset`, whatever group it belongs to, and goes on behind it. `None` when there is none, or
+    /// when it is older than what was seen.
+    pub(crate) fn any_frame<T>(
+        &mut self,
+        offset: u64,
+        show: &mut dyn FnMut(u64, u8, &[u8]) -> T,
+    ) -> io::Result<Option<T>> {
+        let Some(frame) = self.frame_at(offset)?.filter(|frame| frame.epoch >= self.epoch) else {
+            return Ok(None);
+        };
+        self.epoch = frame.epoch;
+        self.offset = offset + frame.frame_bytes() as u64;
+        let lsn = self.lsn_at(offset);
+        let payload = self.window.bytes(offset + FRAME_HEADER_BYTES as u64, frame.payload_bytes as usize)?;
+        Ok(Some(show(lsn, frame.kind, payload)))
+    }
+
+    /// Goes on to the next place behind this one where a frame stands, and gives it. What looks like the header of a long
+    /// frame costs a checksum of that length; there is a limit to how much of that is done.
+    pub(crate) fn resynchronise(&mut self) -> io::Result<Option<u64>> {
+        let mut budget = self.window.limit.saturating_mul(16).saturating_add(1 << 28);
+        let mut offset = self.offset + 8;
+        while offset.saturating_add(FRAME_HEADER_BYTES as u64) <= self.window.limit {
+            let head = self.window.bytes(offset, FRAME_HEADER_BYTES)?;
+            let header = FrameHeader::decode(head);
+            let plausible = head.get(9..12) == Some(&[0; 3])
+                && header.kind > 0
+                && header.kind <= codec::SHARD
+                && header.epoch >= self.epoch;
+            let cost = header.frame_bytes() as u64;
+            if plausible && cost <= budget {
+                budget -= cost.min(self.window.limit - offset);
+                if self.frame_at(offset)?.is_some() {
+                    self.offset = offset;
+                    return Ok(Some(offset));
+                }
+            }
+            offset += 8;
+        }
+        Ok(None)
     }
 
     /// Looks at the rest of the segment for batch frames, and says what they vouch for. Call after `End`.

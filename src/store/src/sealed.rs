@@ -27,7 +27,7 @@ use crate::format::{BatchMark, HEADER_BYTES, RECORD_BYTES_MAX, SegmentHeader, u1
 use crate::group::Group;
 use crate::options::CodecLookup;
 use crate::recovery::undecodable;
-use crate::scan::{Scan, Step};
+use crate::scan::{EachFrame, Scan, Step};
 use model::record::Record;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -129,7 +129,7 @@ impl SealedHeader {
         block
     }
 
-    fn decode(kind: Kind, path: &Path, block: &[u8]) -> Result<Self, StoreError> {
+    pub(crate) fn decode(kind: Kind, path: &Path, block: &[u8]) -> Result<Self, StoreError> {
         let used = block.get(..HEADER_USED).filter(|used| used.starts_with(kind.magic()));
         let used = used.ok_or_else(|| StoreError::damaged(path, 0, kind.name()))?;
         let (covered, crc) = used.split_at(HEADER_USED - 4);
@@ -257,7 +257,7 @@ pub(crate) fn open(
 pub(crate) fn frames(
     path: &Path,
     (file, header): (&dyn DiskFile, &SealedHeader),
-    each: &mut dyn FnMut(u64, u8, &[u8]) -> Result<(), StoreError>,
+    each: &mut EachFrame<'_>,
 ) -> Result<(), StoreError> {
     let mut scan = Scan::new(file, header.as_segment(), header.bytes);
     let mut records = 0u32;

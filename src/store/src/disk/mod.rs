@@ -25,7 +25,7 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading.
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Renames within one directory, replacing what is there.
+    /// Renames within one file system, replacing what is there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.

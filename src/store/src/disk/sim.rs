@@ -109,6 +109,13 @@ impl SimDisk {
         self.state().full = full;
     }
 
+    /// All files with their lengths, by name.
+    pub fn files(&self) -> Vec<(PathBuf, usize)> {
+        let state = self.state();
+        let bytes = |file| state.files.get(file).map_or(0, |content| content.bytes.len());
+        state.names.iter().map(|(path, file)| (path.clone(), bytes(file))).collect()
+    }
+
     /// Flips one bit of a file, behind everybody's back. Does nothing outside the file.
     pub fn flip(&self, path: &Path, byte: usize, bit: u8) {
         let mut state = self.state();

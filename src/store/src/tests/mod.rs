@@ -1,11 +1,13 @@
 //! Tests of the store as a whole: round trips, crashes, damage, the writer thread, the real disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod bank;
 mod crash;
 mod damage;
 mod real;
 mod round_trip;
 mod stale;
+mod state;
 mod thread;
 
 use crate::commit::Committer;
@@ -63,24 +65,33 @@ pub(crate) fn numbered(id: u64) -> Record {
 
 /// The same, written in a later generation of the log: differs, but not in length.
 pub(crate) fn numbered_in(id: u64, generation: u32) -> Record {
+    let target = Target { queue: QueueId(id), seq: id, via: generation };
+    Record::Enqueue { message: Arc::new(message_of(id)), targets: vec![target] }
+}
+
+/// The message numbered `id`.
+pub(crate) fn message_of(id: u64) -> Message {
     let size = (id.wrapping_mul(0x9e37_79b9) % 3000) as usize;
     let native = Native { codec: &TEST_CODEC, properties: Bytes::from(vec![id as u8; (id % 7) as usize]) };
     let body = Body::from(Bytes::from(vec![(id * 31) as u8; size]));
     let mut message = Message::new("x".into(), format!("key.{id}").into(), native, body, id);
     message.durable = true;
-    let target = Target { queue: QueueId(id), seq: id, via: generation };
-    Record::Enqueue { message: Arc::new(message), targets: vec![target] }
+    message
+}
+
+pub(crate) fn target_of(record: &Record) -> Target {
+    let Record::Enqueue { targets, .. } = record else { panic!("not written by this test: {record:?}") };
+    targets[0]
 }
 
 /// The number of a record that `numbered` made; panics when it differs in any way.
 pub(crate) fn number_of(record: &Record) -> u64 {
-    let Record::Enqueue { targets, .. } = record else { panic!("not written by this test: {record:?}") };
-    let Target { seq: id, via: generation, .. } = targets[0];
+    let Target { seq: id, via: generation, .. } = target_of(record);
     assert_eq!(fingerprint(record), fingerprint(&numbered_in(id, generation)));
     id
 }
 
-fn message_fingerprint(message: &Message) -> String {
+pub(crate) fn message_fingerprint(message: &Message) -> String {
     let Message {
         exchange,
         routing_key,
