@@ -1,8 +1,8 @@
 //! Bytes that a broker's process writes for each byte of payload.
 
-use super::client::{PREFETCH, Plan, drain, publish, publisher};
+use super::client::{Plan, Publisher, consumer, drain};
 use super::{Options, QUEUE, Subject, print_failure, print_heading, print_row};
-use crate::amqp::{self, wire::Connection};
+use crate::amqp;
 use crate::brokers::Broker;
 use crate::load::Shape;
 use crate::{process, report};
@@ -35,6 +35,9 @@ pub fn run(options: &Options, subjects: &[Subject], runtime: &Handle) {
 }
 
 fn print(options: &Options, subject: &Subject, load: &str, drive: impl Fn(&Broker) -> io::Result<u64>) {
+    if !options.wants_row(load) {
+        return;
+    }
     let mut cells = vec![subject.name(), load.to_owned()];
     let measured = subject.start(&options.dir).and_then(|broker| {
         let before = process::written_bytes(broker.pid);
@@ -70,7 +73,7 @@ fn fill_and_drain(
     broker: &Broker,
     runtime: &Handle,
 ) -> io::Result<u64> {
-    let connection = runtime.block_on(publisher(broker.amqp, QUEUE, subject.queue))?;
+    let mut publisher = runtime.block_on(Publisher::open(broker.amqp, QUEUE, subject.queue))?;
     let plan = Plan {
         queue: QUEUE.into(),
         payload_bytes: BYTES,
@@ -78,12 +81,8 @@ fn fill_and_drain(
         messages: options.fill_messages,
         duration: PATIENCE,
     };
-    let published = publish(connection, &plan)?.messages;
-    let consumer = runtime.block_on(async {
-        let mut connection = Connection::open(broker.amqp).await?;
-        connection.consume(QUEUE, Some(PREFETCH)).await?;
-        io::Result::Ok(connection)
-    })?;
+    let published = publisher.publish(&plan)?.messages;
+    let consumer = runtime.block_on(consumer(broker.amqp, QUEUE))?;
     let drained = drain(consumer, published, PATIENCE)?.messages;
     if drained < published {
         return Err(io::Error::other(format!("{drained} of {published} messages in {PATIENCE:?}")));

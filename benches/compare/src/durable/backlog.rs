@@ -1,6 +1,6 @@
 //! Long queues: filling, memory, a crash and a restart, a stop and a restart, draining.
 
-use super::client::{Drained, PREFETCH, Plan, Published, drain, first_message, publish, publisher, rate};
+use super::client::{Drained, Plan, Published, Publisher, consumer, drain, first_message, rate};
 use super::options::Length;
 use super::{CpuSince, Options, QUEUE, Subject, print_failure, print_heading, print_row};
 use crate::amqp::wire::Connection;
@@ -52,6 +52,9 @@ pub fn run(options: &Options, subjects: &[Subject], runtime: &Handle) {
         for subject in subjects {
             let size = if length.bytes == 1024 { "1 KiB".into() } else { format!("{} B", length.bytes) };
             let cells = [subject.name(), format!("{} x {size}", length.messages)];
+            if !options.wants_row(&cells[1]) {
+                continue;
+            }
             match measure(options, subject, *length, runtime) {
                 Ok(measured) => print_measured(&cells, &measured, *length),
                 Err(error) => print_failure(&cells, &error),
@@ -99,7 +102,7 @@ fn measure(options: &Options, subject: &Subject, length: Length, runtime: &Handl
     check_room(options, length)?;
     let mut broker = subject.start(&options.dir)?;
     let cpu = CpuSince::now(broker.pid);
-    let connection = runtime.block_on(publisher(broker.amqp, QUEUE, subject.queue))?;
+    let mut publisher = runtime.block_on(Publisher::open(broker.amqp, QUEUE, subject.queue))?;
     let plan = Plan {
         queue: QUEUE.into(),
         payload_bytes: length.bytes,
@@ -107,7 +110,7 @@ fn measure(options: &Options, subject: &Subject, length: Length, runtime: &Handl
         messages: length.messages,
         duration: PATIENCE,
     };
-    let filled = publish(connection, &plan)?;
+    let filled = publisher.publish(&plan)?;
     let mut others = cpu.until_now(broker.pid).map(|(_, others)| others);
     std::thread::sleep(SETTLE);
     let (rss_bytes, peak_rss_bytes) = (process::rss_bytes(broker.pid), process::peak_rss_bytes(broker.pid));
@@ -123,11 +126,7 @@ fn measure(options: &Options, subject: &Subject, length: Length, runtime: &Handl
     let stopped = restart(&mut broker, runtime)?;
     std::thread::sleep(SETTLE);
     let cpu = CpuSince::now(broker.pid);
-    let consumer = runtime.block_on(async {
-        let mut connection = Connection::open(broker.amqp).await?;
-        connection.consume(QUEUE, Some(PREFETCH)).await?;
-        io::Result::Ok(connection)
-    })?;
+    let consumer = runtime.block_on(consumer(broker.amqp, QUEUE))?;
     let drained = drain(consumer, found, DRAIN_MAX)?;
     others = others.zip(cpu.until_now(broker.pid)).map(|(filling, (_, draining))| filling + draining);
     Ok(Measured {

@@ -7,7 +7,7 @@ use crate::feed::Feed;
 use crate::latency::Latencies;
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Silence after which a broker is taken to have stopped taking or handing out messages.
@@ -17,7 +17,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const WRITE_BYTES: usize = 128 * 1024;
 
 /// Messages that the draining consumer holds unacknowledged; it acknowledges with each read, all at once.
-pub const PREFETCH: u16 = 1000;
+const PREFETCH: u16 = 1000;
 
 /// Length of the number that every payload begins with.
 const NUMBER_BYTES: usize = 8;
@@ -54,10 +54,10 @@ pub fn rate(messages: u64, elapsed: Duration) -> f64 {
 }
 
 impl Published {
-    /// Adds what another connection did in the same time.
-    pub fn merge(&mut self, other: &Published) {
+    /// Adds what another connection did; the time counts once where it was the same.
+    pub fn merge(&mut self, other: &Published, same_time: bool) {
         self.messages += other.messages;
-        self.elapsed = self.elapsed.max(other.elapsed);
+        self.elapsed = if same_time { self.elapsed.max(other.elapsed) } else { self.elapsed + other.elapsed };
         self.latencies.merge(&other.latencies);
     }
 }
@@ -84,56 +84,83 @@ fn closed(why: &[u8]) -> io::Error {
     io::Error::other(String::from_utf8_lossy(why).into_owned())
 }
 
-/// Publishes persistent messages over a connection that is in confirm mode. Each payload begins with its number,
-/// from 0.
-pub fn publish(connection: Connection, plan: &Plan) -> io::Result<Published> {
-    let (mut stream, mut feed) = blocking(connection)?;
-    let (template, payload_at) = wire::publish("", &plan.queue, true, plan.payload_bytes)?;
-    let at_once = (WRITE_BYTES / template.len()).max(1);
-    let begin = Instant::now();
-    let mut out = Vec::with_capacity(at_once * template.len());
-    let (mut sent, mut done) = (0u64, Published::default());
-    let mut confirms = Confirms::default();
-    // When each message was written, from the first that is not confirmed.
-    let (mut written, mut first) = (VecDeque::<Instant>::new(), 1u64);
-    loop {
-        let over = begin.elapsed() >= plan.duration || sent >= plan.messages;
-        let room = (plan.outstanding as u64).saturating_sub(sent - done.messages).min(plan.messages - sent);
-        if over && sent == done.messages {
-            done.elapsed = begin.elapsed();
-            return Ok(done);
-        }
-        let count = if over { 0 } else { room.min(at_once as u64) };
-        if count > 0 {
-            out.clear();
-            for number in sent..sent + count {
-                let at = out.len() + payload_at;
-                out.extend_from_slice(&template);
-                out[at..at + NUMBER_BYTES].copy_from_slice(&number.to_be_bytes());
+/// A connection in confirm mode with its books.
+pub struct Publisher {
+    stream: TcpStream,
+    feed: Feed,
+    confirms: Confirms,
+    /// Messages published so far, which is also the tag of the last.
+    sent: u64,
+    confirmed: u64,
+}
+
+impl Publisher {
+    /// Opens a connection whose publishes are confirmed, to a queue that it declares.
+    pub async fn open(address: SocketAddr, queue: &str, kind: QueueKind) -> io::Result<Self> {
+        let mut connection = Connection::open(address).await?;
+        connection.declare(queue, kind).await?;
+        connection.confirm().await?;
+        let (stream, feed) = blocking(connection)?;
+        Ok(Self { stream, feed, confirms: Confirms::default(), sent: 0, confirmed: 0 })
+    }
+
+    /// Publishes persistent messages until the plan is fulfilled, and waits for the last confirm. Each payload
+    /// begins with its number, from 0 and over all calls.
+    pub fn publish(&mut self, plan: &Plan) -> io::Result<Published> {
+        let (template, payload_at) = wire::publish("", &plan.queue, true, plan.payload_bytes)?;
+        let at_once = (WRITE_BYTES / template.len()).max(1) as u64;
+        let mut out = Vec::with_capacity(at_once as usize * template.len());
+        let begin = Instant::now();
+        let last = self.sent.saturating_add(plan.messages);
+        let mut done = Published::default();
+        // When each message was written, from the first that is not confirmed.
+        let mut written = VecDeque::<Instant>::new();
+        loop {
+            let over = begin.elapsed() >= plan.duration || self.sent >= last;
+            if over && self.sent == self.confirmed {
+                done.elapsed = begin.elapsed();
+                return Ok(done);
             }
-            written.resize(written.len() + count as usize, Instant::now());
-            stream.write_all(&out).map_err(|error| silent(error, done.messages))?;
-            sent += count;
+            let unconfirmed = self.sent - self.confirmed;
+            let room = (plan.outstanding as u64).saturating_sub(unconfirmed).min(last - self.sent);
+            let count = if over { 0 } else { room.min(at_once) };
+            if count > 0 {
+                out.clear();
+                for number in self.sent..self.sent + count {
+                    let at = out.len() + payload_at;
+                    out.extend_from_slice(&template);
+                    out[at..at + NUMBER_BYTES].copy_from_slice(&number.to_be_bytes());
+                }
+                written.resize(written.len() + count as usize, Instant::now());
+                self.stream.write_all(&out).map_err(|error| silent(error, self.confirmed))?;
+                self.sent += count;
+            }
+            if over || room == count {
+                self.take_confirms(&mut written, &mut done)?;
+            }
         }
-        if room > count && !over {
-            continue;
-        }
-        feed.fill_blocking(&mut stream).map_err(|error| silent(error, done.messages))?;
+    }
+
+    /// Waits for confirms, at least one.
+    fn take_confirms(&mut self, written: &mut VecDeque<Instant>, done: &mut Published) -> io::Result<()> {
+        self.feed.fill_blocking(&mut self.stream).map_err(|error| silent(error, self.confirmed))?;
         let now = Instant::now();
-        while let Some((seen, used)) = walk(feed.pending()) {
+        let before = self.confirms.all_to;
+        while let Some((seen, used)) = walk(self.feed.pending()) {
             match seen {
-                Seen::Confirmed(tag, multiple) => confirms.take(tag, multiple, |tag| {
+                Seen::Confirmed(tag, multiple) => self.confirms.take(tag, multiple, |tag| {
+                    self.confirmed += 1;
                     done.messages += 1;
-                    let since = written.get((tag - first) as usize).map(|at| now.duration_since(*at));
+                    let since = written.get((tag - before - 1) as usize).map(|at| now.duration_since(*at));
                     done.latencies.record(since.unwrap_or_default().as_nanos() as u64);
                 }),
                 Seen::Closed(why) => return Err(closed(why)),
                 _ => {}
             }
-            feed.consume(used);
+            self.feed.consume(used);
         }
-        written.drain(..(confirms.all_to + 1 - first) as usize);
-        first = confirms.all_to + 1;
+        written.drain(..(self.confirms.all_to - before) as usize);
+        Ok(())
     }
 }
 
@@ -148,20 +175,8 @@ pub struct Drained {
     pub elapsed: Duration,
 }
 
-/// Opens a connection whose publishes are confirmed, to a queue that it declares.
-pub async fn publisher(
-    address: std::net::SocketAddr,
-    queue: &str,
-    kind: QueueKind,
-) -> io::Result<Connection> {
-    let mut connection = Connection::open(address).await?;
-    connection.declare(queue, kind).await?;
-    connection.confirm().await?;
-    Ok(connection)
-}
-
 /// Waits until a queue has a message for a consumer, and gives it back.
-pub async fn first_message(address: std::net::SocketAddr, queue: &str) -> io::Result<()> {
+pub async fn first_message(address: SocketAddr, queue: &str) -> io::Result<()> {
     let mut connection = Connection::open(address).await?;
     connection.consume(queue, Some(1)).await?;
     let (mut stream, mut feed) = (connection.stream, connection.feed);
@@ -177,10 +192,17 @@ pub async fn first_message(address: std::net::SocketAddr, queue: &str) -> io::Re
     }
 }
 
-/// Takes messages over a connection that consumes with [`PREFETCH`], until there were `messages` or time is up.
-pub fn drain(connection: Connection, messages: u64, duration: Duration) -> io::Result<Drained> {
+/// Opens a consumer with [`PREFETCH`].
+pub async fn consumer(address: SocketAddr, queue: &str) -> io::Result<Connection> {
+    let mut connection = Connection::open(address).await?;
+    connection.consume(queue, Some(PREFETCH)).await?;
+    Ok(connection)
+}
+
+/// Takes messages over a consumer's connection, until there were `messages` or time is up.
+pub fn drain(consumer: Connection, messages: u64, duration: Duration) -> io::Result<Drained> {
     let begin = Instant::now();
-    let (mut stream, mut feed) = blocking(connection)?;
+    let (mut stream, mut feed) = blocking(consumer)?;
     let (mut drained, mut expected) = (Drained::default(), 0u64);
     let mut acks = Vec::new();
     while drained.messages < messages && begin.elapsed() < duration {

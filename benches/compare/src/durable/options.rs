@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to call it.
-pub const HELP: &str = "compare durable [--quick] [--only confirms|amplification|backlog] [--dir DIR] \
-[--backlog MESSAGESxBYTES]... [--broker waystation[=PATH]|rabbitmq]...
+pub const HELP: &str = "compare durable [--quick] [--only confirms|amplification|backlog] [--rows TEXT] \
+[--dir DIR] [--backlog MESSAGESxBYTES]... [--broker waystation[=PATH]|rabbitmq]...
 
   --quick      1 second a row instead of 5, backlogs of 1 million instead of 10
   --only       one table; confirms includes the bare disk and log
+  --rows       only rows whose second column contains this
   --dir        where the brokers store; the system's temporary directory by default
   --backlog    this long queue, as 1000000x1024, instead of the usual ones; may be given again
   --broker     only this broker; may be given again
@@ -38,6 +39,7 @@ pub struct Options {
     /// Where everything is stored.
     pub dir: PathBuf,
     only: Option<String>,
+    rows: String,
     brokers: Vec<Kind>,
 }
 
@@ -45,6 +47,11 @@ impl Options {
     /// Whether a table is to be made.
     pub fn wants(&self, table: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == table)
+    }
+
+    /// Whether a row of this name is to be made.
+    pub fn wants_row(&self, name: &str) -> bool {
+        name.contains(&self.rows)
     }
 
     /// The brokers with the queues that they are measured with.
@@ -78,12 +85,13 @@ pub fn parse(
     broker: impl Fn(&str) -> Result<Kind, String>,
 ) -> Result<Options, String> {
     let (mut quick, mut backlogs, mut brokers) = (false, Vec::new(), Vec::new());
-    let (mut only, mut dir) = (None, std::env::temp_dir());
+    let (mut only, mut rows, mut dir) = (None, String::new(), std::env::temp_dir());
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
             "--quick" => quick = true,
             "--only" => only = Some(value()?),
+            "--rows" => rows = value()?,
             "--dir" => dir = value()?.into(),
             "--backlog" => backlogs.push(length(&value()?)?),
             "--broker" => brokers.push(broker(&value()?)?),
@@ -112,6 +120,7 @@ pub fn parse(
         backlogs,
         dir,
         only,
+        rows,
         brokers,
     })
 }

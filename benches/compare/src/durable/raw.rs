@@ -1,5 +1,5 @@
-//! What the disk and the bare log can do, in the directory where the brokers store, next to each measurement that is
-//! compared with it.
+//! What the disk and the bare log can do, in the directory where the brokers store, in turns with what
+//! is compared with it.
 
 use crate::latency::Latencies;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use model::message::{Body, Message, Native, PropertyCodec};
 use model::record::{Record, Target};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -25,42 +25,59 @@ const COMMIT_RECORDS: u64 = 1000;
 /// Length of the file of written zeroes.
 const ZEROED_BYTES: usize = 64 * 1024 * 1024;
 
-/// What one look came to.
-#[derive(Clone, Default)]
-pub struct Raw {
-    /// A 1 KiB append in a file of written zeroes and its fdatasync.
-    pub sync: Latencies,
-    /// Records per second of the bare log, commit by commit.
-    pub log_rate: f64,
-}
+/// A directory below where the brokers store, removed when dropped.
+struct Scratch(PathBuf);
 
-/// Measures both, each for `duration`, below `parent`.
-pub fn measure(parent: &Path, duration: Duration) -> io::Result<Raw> {
-    let dir = parent.join(format!("waystation-raw-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    let measured = bare_sync(&dir.join("zeroed"), duration)
-        .and_then(|sync| Ok(Raw { sync, log_rate: log_rate(&dir.join("log"), duration)? }));
-    fs::remove_dir_all(&dir)?;
-    measured
-}
-
-fn bare_sync(path: &Path, duration: Duration) -> io::Result<Latencies> {
-    let mut file = File::create(path)?;
-    file.write_all(&vec![0; ZEROED_BYTES])?;
-    file.sync_all()?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut latencies = Latencies::default();
-    let started = Instant::now();
-    for _ in 0..ZEROED_BYTES / BYTES {
-        let begin = Instant::now();
-        file.write_all(&[1; BYTES])?;
-        file.sync_data()?;
-        latencies.record(begin.elapsed().as_nanos() as u64);
-        if started.elapsed() > duration {
-            break;
-        }
+impl Scratch {
+    fn new(parent: &Path, name: &str) -> io::Result<Self> {
+        let dir = parent.join(format!("waystation-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        Ok(Self(dir))
     }
-    Ok(latencies)
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of written zeroes, overwritten in order.
+pub struct BareFile {
+    file: File,
+    at: usize,
+    /// Of each 1 KiB append and its fdatasync.
+    pub latencies: Latencies,
+    _scratch: Scratch,
+}
+
+impl BareFile {
+    /// Writes the zeroes and syncs them.
+    pub fn new(parent: &Path) -> io::Result<Self> {
+        let scratch = Scratch::new(parent, "bare")?;
+        let mut file = File::create(scratch.0.join("zeroed"))?;
+        file.write_all(&vec![0; ZEROED_BYTES])?;
+        file.sync_all()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { file, at: 0, latencies: Latencies::default(), _scratch: scratch })
+    }
+
+    /// Appends and syncs for `duration`.
+    pub fn run(&mut self, duration: Duration) -> io::Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < duration {
+            if self.at + BYTES > ZEROED_BYTES {
+                self.at = 0;
+                self.file.seek(SeekFrom::Start(0))?;
+            }
+            self.at += BYTES;
+            let begin = Instant::now();
+            self.file.write_all(&[1; BYTES])?;
+            self.file.sync_data()?;
+            self.latencies.record(begin.elapsed().as_nanos() as u64);
+        }
+        Ok(())
+    }
 }
 
 struct NoCodec;
@@ -84,30 +101,57 @@ fn record(body: &Bytes, seq: u64) -> Record {
     Record::Enqueue { message: Arc::new(message), targets: vec![target] }
 }
 
-/// One commit at a time; the records of the next are made while it is written and synced.
-fn log_rate(dir: &Path, duration: Duration) -> io::Result<f64> {
-    let codecs: store::CodecLookup =
-        Arc::new(|tag| (tag == "none").then_some(&NO_CODEC as &'static dyn PropertyCodec));
-    let opened = LocalLog::open(dir, Arc::new(RealDisk), LogOptions::default(), codecs, &mut |_, _, _| {});
-    let (log, _) = opened.map_err(|error| io::Error::other(error.to_string()))?;
-    let body = Bytes::from(vec![7; BYTES]);
-    let (done, confirmed) = channel();
-    let make = |commit: u64| -> Vec<Record> {
-        (0..COMMIT_RECORDS).map(|place| record(&body, commit * COMMIT_RECORDS + place)).collect()
-    };
-    let (mut commits, mut next) = (0, make(0));
-    let begin = Instant::now();
-    while begin.elapsed() < duration {
-        let done = done.clone();
-        let on_durable: Box<dyn FnOnce() + Send> = Box::new(move || {
-            // Nobody listens any more once something else failed.
-            let _ = done.send(());
-        });
-        let batch = Batch { records: next, sync: true, on_durable: Some(on_durable) };
-        log.append(batch).map_err(|error| io::Error::other(error.to_string()))?;
-        commits += 1;
-        next = make(commits);
-        confirmed.recv_timeout(Duration::from_secs(60)).map_err(io::Error::other)?;
+/// The broker's log without the broker.
+pub struct BareLog {
+    log: LocalLog,
+    body: Bytes,
+    /// Records committed.
+    pub records: u64,
+    /// The time that took.
+    pub elapsed: Duration,
+    _scratch: Scratch,
+}
+
+impl BareLog {
+    /// A new log.
+    pub fn new(parent: &Path) -> io::Result<Self> {
+        let scratch = Scratch::new(parent, "log")?;
+        let codecs: store::CodecLookup =
+            Arc::new(|tag| (tag == "none").then_some(&NO_CODEC as &'static dyn PropertyCodec));
+        let options = LogOptions::default();
+        let opened =
+            LocalLog::open(&scratch.0.join("log"), Arc::new(RealDisk), options, codecs, &mut |_, _, _| {});
+        let (log, _) = opened.map_err(|error| io::Error::other(error.to_string()))?;
+        let body = Bytes::from(vec![7; BYTES]);
+        Ok(Self { log, body, records: 0, elapsed: Duration::ZERO, _scratch: scratch })
     }
-    Ok((commits * COMMIT_RECORDS) as f64 / begin.elapsed().as_secs_f64())
+
+    /// Commits for `duration`, one commit at a time; the records of the next are made while it is synced.
+    pub fn run(&mut self, duration: Duration) -> io::Result<()> {
+        let (done, confirmed) = channel();
+        let make = |from: u64| -> Vec<Record> {
+            (from..from + COMMIT_RECORDS).map(|seq| record(&self.body, seq)).collect()
+        };
+        let mut next = make(self.records);
+        let begin = Instant::now();
+        while begin.elapsed() < duration {
+            let done = done.clone();
+            let on_durable: Box<dyn FnOnce() + Send> = Box::new(move || {
+                // Nobody listens any more once something else failed.
+                let _ = done.send(());
+            });
+            let batch = Batch { records: next, sync: true, on_durable: Some(on_durable) };
+            self.log.append(batch).map_err(|error| io::Error::other(error.to_string()))?;
+            self.records += COMMIT_RECORDS;
+            next = make(self.records);
+            confirmed.recv_timeout(Duration::from_secs(60)).map_err(io::Error::other)?;
+        }
+        self.elapsed += begin.elapsed();
+        Ok(())
+    }
+
+    /// Records per second.
+    pub fn rate(&self) -> f64 {
+        self.records as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
 }
