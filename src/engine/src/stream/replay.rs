@@ -161,11 +161,14 @@ impl Shard {
         for (first, last) in self.owed.iter().copied() {
             let mut next = first.max(settled_below);
             let from = self.tail.partition_point(|entry| entry.offset < next);
-            for entry in self.tail.range(from..).take_while(|entry| entry.offset <= last) {
-                if entry.offset > next {
-                    missing.push((next, entry.offset - 1));
+            let tail = self.tail.range(from..).map(|entry| entry.offset);
+            // Before the end of the replay they are here, behind it there.
+            let held = tail.chain(self.replayed.range(next..).map(|(offset, _)| *offset));
+            for offset in held.take_while(|offset| *offset <= last) {
+                if offset > next {
+                    missing.push((next, offset - 1));
                 }
-                next = entry.offset.saturating_add(1);
+                next = offset.saturating_add(1);
             }
             if next <= last {
                 missing.push((next, last));

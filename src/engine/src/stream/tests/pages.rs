@@ -277,6 +277,7 @@ fn a_hole_left_by_a_repair_is_stepped_over() {
     // A snapshot tells a hole that was there from a loss.
     let snapshot = again.worker.snapshot();
     let mut third = again.replayed(&queues, &snapshot, &holed, &[]);
+    assert_eq!(third.worker.missing(), []);
     third.worker.end_replay(third.now);
     assert_eq!(third.worker.missing(), []);
     let mut third = again.replayed(&queues, &snapshot, &holed[..3], &[]);
