@@ -5,6 +5,7 @@
 
 use crate::auth::User;
 use crate::listeners::Listener;
+use engine::topology::settings::Durability;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -54,6 +55,8 @@ settings! {
     "log.segment_bytes" "log-segment-bytes" "67108864" "size of a log segment";
     "log.budget_bytes" "log-budget-bytes" "1073741824" "log size from which dead segments are cleaned";
     "log.snapshot_bytes" "log-snapshot-bytes" "134217728" "log between two snapshots of the state; at most budget / 4";
+    "durability" "durability" "always" "confirm messages when they are on the disk: always, or interval";
+    "durability_interval_ms" "durability-interval-ms" "1000" "most that durability interval may lose, milliseconds";
     "workers" "workers" "0" "queue workers; 0 is half the cores";
     "aws.region" "aws-region" "us-east-1" "region of vhost /";
     "aws.account" "aws-account" "000000000000" "account of vhost /";
@@ -86,6 +89,10 @@ pub struct Config {
     pub log_budget_bytes: u64,
     /// Log between two snapshots, bytes.
     pub snapshot_bytes: u64,
+    /// When messages are confirmed.
+    pub durability: Durability,
+    /// Between two syncs of what nobody waits for, milliseconds.
+    pub durability_interval_ms: u64,
     /// Queue workers.
     pub workers: u16,
     /// AWS region of the default vhost.
@@ -330,6 +337,9 @@ impl Raw {
             segment_bytes: self.number_in("log.segment_bytes", 1 << 20..=1 << 30)?,
             log_budget_bytes: self.number("log.budget_bytes")?,
             snapshot_bytes: self.number_in("log.snapshot_bytes", 1 << 20..=1 << 40)?,
+            durability: self.durability()?,
+            durability_interval_ms: self
+                .number_in("durability_interval_ms", 1..=DURABILITY_INTERVAL_HIGHEST)?,
             workers,
             aws_region: self.text("aws.region").to_owned(),
             aws_account: self.account()?,
@@ -351,6 +361,14 @@ impl Raw {
             return Ok(account.to_owned());
         }
         Err(format!("aws.account: '{account}' is not 12 digits"))
+    }
+
+    fn durability(&self) -> Result<Durability, String> {
+        match self.text("durability") {
+            "always" => Ok(Durability::Always),
+            "interval" => Ok(Durability::Interval),
+            other => Err(format!("durability: '{other}' is none of always, interval")),
+        }
     }
 
     fn anonymous(&self) -> Result<Anonymous, String> {
@@ -423,6 +441,8 @@ impl Raw {
 const MESSAGE_BYTES_HIGHEST: u64 = 255 << 20;
 /// Highest limit for connections; the system's limit for open files is reached long before.
 const CONNECTIONS_HIGHEST: u64 = 10_000_000;
+/// An hour.
+const DURABILITY_INTERVAL_HIGHEST: u64 = 3_600_000;
 
 /// Keys of the file that hold lists.
 const LISTS: &[&str] = &["users", "aws.keys", "vhosts", "listeners"];

@@ -3,13 +3,13 @@
 use super::sessions::{self, Sessions};
 use crate::config::Config;
 use crate::registry::{Behaviours, codec, kept_message_id};
-use engine::topology::{Change, Definitions};
-use engine::worker::{Worker, WorkerLimits, effect::Effects};
+use engine::topology::{Change, Definitions, settings::Durability};
+use engine::worker::{Worker, WorkerLimits, command::WorkerCommand, effect::Effects};
 use model::{Millis, Name, ids::WorkerId, record::Record};
 use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{CodecLookup, LocalLog, LogOptions, Pages, Stage, StoreError, disk::RealDisk};
 
 /// More workers than this there never were.
@@ -62,15 +62,20 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     let left_out =
         definitions.finish_restore().map_err(|error| format!("cannot recover the definitions: {error}"))?;
     left_out.iter().for_each(|text| tracing::warn!(reason = &**text, "a binding was left out"));
-    let mut workers = workers(count);
+    let mut workers = workers(count, config.durability);
+    let mut on_interval = 0;
     for Change::Worker(id, command) in definitions.drain_changes() {
         if !found.contains(&id.0) {
             return Err(gone(config, id.0, "the content of queues that are defined"));
+        }
+        if let WorkerCommand::CreateQueue { settings, .. } = &command {
+            on_interval += usize::from(settings.durability == Some(Durability::Interval));
         }
         if let Some(worker) = workers.get_mut(usize::from(id.0)) {
             worker.apply(command, now, &mut Effects::default());
         }
     }
+    warn_of_interval(config, on_interval);
     for vhost in config.vhosts.iter().map(String::as_str).chain(["/"]) {
         definitions.ensure_vhost(&Name::from(vhost));
     }
@@ -81,8 +86,32 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     Ok(Recovered { definitions, sessions, workers })
 }
 
-fn workers(count: u16) -> Vec<Worker> {
-    (0..count).map(|number| Worker::new(WorkerId(number), WorkerLimits::default())).collect()
+fn workers(count: u16, durability: Durability) -> Vec<Worker> {
+    let worker = |number| Worker::new(WorkerId(number), WorkerLimits::default()).with_durability(durability);
+    (0..count).map(worker).collect()
+}
+
+/// Says aloud what an operator gave up.
+fn warn_of_interval(config: &Config, queues: usize) {
+    let what = match (config.durability, queues) {
+        (Durability::Interval, _) => "durability = interval".to_owned(),
+        (Durability::Always, 0) => return,
+        (Durability::Always, queues) => format!("x-durability = interval on {queues} queues"),
+    };
+    tracing::warn!(
+        "{what}: messages are confirmed before they are on the disk. A crash loses confirmed messages, of the machine \
+         those of the last {} ms",
+        sync_interval(config).as_millis()
+    );
+}
+
+/// How long what nobody waits for may stay unsynced.
+fn sync_interval(config: &Config) -> Duration {
+    let interval = Duration::from_millis(config.durability_interval_ms);
+    match config.durability {
+        Durability::Interval => interval,
+        Durability::Always => interval.min(LogOptions::default().settle_after),
+    }
 }
 
 fn dir_name(number: u16) -> String {
@@ -149,7 +178,11 @@ fn define(
 /// Opens a worker's log and gives the worker back what it held.
 fn replay(config: &Config, mut worker: Worker, now: Millis) -> Result<RecoveredWorker, String> {
     let number = worker.id().0;
-    let options = LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() };
+    let options = LogOptions {
+        segment_bytes: config.segment_bytes,
+        settle_after: sync_interval(config),
+        ..LogOptions::default()
+    };
     let started = std::time::Instant::now();
     let mut each = |stage, _, record: Record| match stage {
         Stage::Content => worker.replay_content(&record),

@@ -262,7 +262,6 @@ impl Sessions {
     pub(crate) fn keys(&self) -> Vec<SessionKey> {
         self.entries.keys().cloned().collect()
     }
-
 }
 
 /// The answer to a session's opener.

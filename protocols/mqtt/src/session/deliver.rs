@@ -123,8 +123,10 @@ impl MqttSession {
         let retained = consumer == OWN_QUEUE && delivery.via & VIA_RETAINED != 0;
         let via = if consumer.0 > OWN_QUEUE.0 { consumer.0 - 1 } else { delivery.via & !VIA_RETAINED };
         let held = delivery.lease.map(|lease| (consumer, lease));
-        let Some(terms) =
-            self.subscriptions.terms(via).filter(|_| self.gate.is_none() || self.may_read(&delivery.message, via))
+        let Some(terms) = self
+            .subscriptions
+            .terms(via)
+            .filter(|_| self.gate.is_none() || self.may_read(&delivery.message, via))
         else {
             return settle(held, Outcome::Ack, turn);
         };

@@ -21,7 +21,10 @@ mod state;
 mod upkeep;
 mod waiting;
 
-use crate::{topology::settings::QueueSettings, worker::turn::Schedule};
+use crate::{
+    topology::settings::{Durability, QueueSettings},
+    worker::turn::Schedule,
+};
 use cold::Cold;
 use dedup::Dedup;
 use holder::Holder;
@@ -152,6 +155,11 @@ impl Queue {
 
     pub(crate) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// When what enters it is safe, if it says so.
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.settings.durability
     }
 
     pub(crate) fn consumers(&self) -> u32 {

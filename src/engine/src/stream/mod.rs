@@ -15,7 +15,7 @@ mod tests;
 
 use crate::{
     queue::title,
-    topology::settings::QueueSettings,
+    topology::settings::{Durability, QueueSettings},
     worker::{
         effect::Effects,
         turn::{Schedule, Turn},
@@ -109,8 +109,9 @@ impl Stream {
         }
     }
 
-    pub(crate) fn is_durable(&self) -> bool {
-        self.settings.durable
+    /// Whether what is appended is safe only on the disk; `usual` is for a stream that does not say.
+    pub(crate) fn waits_for_disk(&self, usual: Durability) -> bool {
+        self.settings.durable && self.settings.durability.unwrap_or(usual) == Durability::Always
     }
 
     pub(crate) fn consumers(&self) -> u32 {

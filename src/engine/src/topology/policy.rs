@@ -22,12 +22,13 @@
 //! | `x-fifo` | classic, quorum | core: bool, message groups in order and deduplication |
 //! | `x-dedup-scope` | classic, quorum | core: `queue` (default) or `group` |
 //! | `x-shards` | stream | core: 1 (default) to 10000 |
+//! | `x-durability` | all | core: `always` or `interval`, when a publish is confirmed; as the broker says by default |
 //! | `x-retention-ms` | all | core: message TTL, or max age of a stream; the lower of the two counts |
 //!
 //! Unknown arguments are kept and ignored. A redeclaration must repeat RabbitMQ's arguments; the core's own are
 //! compared only where it names them, so that a client that cannot know them may still declare its queue.
 
-use super::settings::{Overflow, QueueKind, QueueSettings};
+use super::settings::{Durability, Overflow, QueueKind, QueueSettings};
 use super::value_json::is_within_limits;
 use model::{
     Name,
@@ -75,8 +76,16 @@ const COMPARED: [&str; 25] = [
 ];
 
 /// The core's own: compared where a redeclaration names them.
-const COMPARED_WHEN_GIVEN: [&str; 7] =
-    ["x-delay-ms", "x-lease-ms", "x-wait-ms", "x-fifo", "x-dedup-scope", "x-shards", "x-retention-ms"];
+const COMPARED_WHEN_GIVEN: [&str; 8] = [
+    "x-delay-ms",
+    "x-lease-ms",
+    "x-wait-ms",
+    "x-fifo",
+    "x-dedup-scope",
+    "x-shards",
+    "x-retention-ms",
+    "x-durability",
+];
 
 const NOT_FOR_QUORUM: [&str; 2] = ["x-max-priority", "x-shards"];
 const NOT_FOR_CLASSIC: [&str; 2] = ["x-max-age", "x-shards"];
@@ -125,6 +134,7 @@ pub fn settings(vhost: &str, declare: &QueueDeclare) -> Result<QueueSettings, Br
         kind,
         // An exclusive queue ends with its connection, so before any restart.
         durable: declare.durable && !declare.exclusive,
+        durability: args.durability()?,
         exclusive: declare.exclusive,
         auto_delete: declare.auto_delete,
         message_ttl_ms: lower(args.number("x-message-ttl", TIMER_MS_MAX)?).filter(|_| !stream),
@@ -217,6 +227,11 @@ impl<'a> Args<'a> {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(other) => Err(self.unacceptable(argument, other)),
         }
+    }
+
+    fn durability(&self) -> Result<Option<Durability>, BrokerError> {
+        let word = self.word("x-durability", &["always", "interval"], "invalid_durability")?;
+        Ok(word.map(|word| if word == "interval" { Durability::Interval } else { Durability::Always }))
     }
 
     fn kind(&self) -> Result<QueueKind, BrokerError> {

@@ -26,6 +26,16 @@ pub enum Overflow {
     RejectPublishDeadLetter,
 }
 
+/// When a publish is confirmed that goes to something durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it is on the disk.
+    #[default]
+    Always,
+    /// Once it is on its way to the log, which is synced in intervals: a crash loses what was confirmed since.
+    Interval,
+}
+
 /// Settings of a queue or stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueSettings {
@@ -33,6 +43,8 @@ pub struct QueueSettings {
     pub kind: QueueKind,
     /// Survives a restart.
     pub durable: bool,
+    /// When it counts as safe; `None` is as the broker says.
+    pub durability: Option<Durability>,
     /// One connection's own.
     pub exclusive: bool,
     /// Ends with its last consumer.

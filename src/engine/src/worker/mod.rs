@@ -21,7 +21,7 @@ pub(crate) mod testing;
 mod tests;
 pub(crate) mod turn;
 
-use crate::{queue::Trash, retained::Retained};
+use crate::{queue::Trash, retained::Retained, topology::settings::Durability};
 use bytes::Bytes;
 use command::WorkerCommand;
 use connections::Connections;
@@ -78,6 +78,7 @@ pub struct Worker {
     /// Purged messages that are still to be dropped.
     trash: VecDeque<Trash>,
     once: once::Once,
+    durability: Durability,
     epoch: u32,
     /// Memory is short.
     pressed: bool,
@@ -100,10 +101,16 @@ impl Worker {
             timers: BTreeSet::new(),
             trash: VecDeque::new(),
             once: once::Once::default(),
+            durability: Durability::default(),
             epoch: 0,
             pressed: false,
             definitions: BTreeMap::new(),
         }
+    }
+
+    /// The durability of whatever does not ask for one itself.
+    pub fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
     }
 
     /// Carries out one command. What comes of it is added to `effects`, partly only by the [`Worker::pump`] that

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     queue::Queue,
     stream::{Request, Stream},
-    topology::settings::{QueueKind, QueueSettings},
+    topology::settings::{Durability, QueueKind, QueueSettings},
 };
 use model::{
     Millis, Name,
@@ -83,7 +83,8 @@ impl Worker {
             }
             WorkerCommand::Purge { asker, queue } => self.purge(asker, queue, now, effects),
             WorkerCommand::Append { asker, stream, messages } => {
-                self.ask(asker, stream, now, effects, |place, turn| append(place, &messages, turn));
+                let usual = self.durability;
+                self.ask(asker, stream, now, effects, |place, turn| append(place, &messages, usual, turn));
             }
             WorkerCommand::Read { asker, stream, shard, from, max, max_bytes } => {
                 self.ask(asker, stream, now, effects, |place, turn| {
@@ -246,10 +247,10 @@ fn not_a_stream() -> Answer {
     refused(BrokerError::new(ErrorKind::Precondition, "the queue is not a stream"))
 }
 
-fn append(place: &mut Place, messages: &[Arc<Message>], turn: &mut Turn<'_>) -> Answer {
+fn append(place: &mut Place, messages: &[Arc<Message>], usual: Durability, turn: &mut Turn<'_>) -> Answer {
     let Place::Stream(stream) = place else { return not_a_stream() };
     let places = messages.iter().map(|message| stream.append(message, turn)).collect();
-    Some((Reply::Appended(places), stream.is_durable() && !messages.is_empty()))
+    Some((Reply::Appended(places), stream.waits_for_disk(usual) && !messages.is_empty()))
 }
 
 fn read(place: &mut Place, wish: Request, turn: &mut Turn<'_>) -> Answer {

@@ -6,7 +6,7 @@ use super::{
     effect::Effects,
     place::Place,
 };
-use crate::queue::Entry;
+use crate::{queue::Entry, topology::settings::Durability};
 use bytes::Bytes;
 use model::{
     Millis, Name,
@@ -35,15 +35,22 @@ impl Worker {
         if self.once.was_published(message) {
             return confirm_to(confirm, true, false, effects);
         }
+        // `durable`: the confirm waits for the disk.
         let (mut accepted, mut durable) = (true, false);
         let share = u32::try_from(message.cost_bytes() / targets.len().max(1)).unwrap_or(u32::MAX);
         let mut logged: Vec<Target> = Vec::new();
         for (queue, via) in targets {
+            let usual = self.durability;
             let entry = self.with(*queue, now, effects, |place, turn| match place {
-                Place::Queue(queue) => queue.enqueue(message, *via, share, turn),
+                Place::Queue(queue) => {
+                    let entry = queue.enqueue(message, *via, share, turn);
+                    durable |= matches!(entry, Entry::Kept { logged: true, .. })
+                        && queue.durability().unwrap_or(usual) == Durability::Always;
+                    entry
+                }
                 Place::Stream(stream) => {
                     stream.append(message, turn);
-                    durable |= stream.is_durable();
+                    durable |= stream.waits_for_disk(usual);
                     Entry::Served
                 }
             });
@@ -56,7 +63,6 @@ impl Worker {
             }
         }
         if !logged.is_empty() {
-            durable = true;
             effects.records.push(Record::Enqueue { message: message.clone(), targets: logged });
         }
         confirm_to(confirm, accepted, durable, effects);
@@ -84,7 +90,8 @@ impl Worker {
         if kept.is_ok() && !topic.starts_with(limits::OWN_TOPICS) {
             effects.records.push(Record::Retain { vhost, topic, message });
         }
-        confirm_to(confirm, kept.is_ok(), kept.is_ok(), effects);
+        let durable = kept.is_ok() && self.durability == Durability::Always;
+        confirm_to(confirm, kept.is_ok(), durable, effects);
     }
 
     pub(super) fn answer_retained(

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::topology::testing::*;
+use crate::topology::{settings::Durability, testing::*};
 use model::{
     definition::{ExchangeDeclare, QueueDeclare},
     value::{Table, Value},
@@ -33,6 +33,7 @@ fn refuses_arguments_in_rabbitmqs_words() {
         ("x-message-ttl", Value::str("a"), "\"expected integer, got longstr\""),
         ("x-expires", Value::I64(0), "{value_zero,0}"),
         ("x-overflow", Value::str("what"), "invalid_overflow"),
+        ("x-durability", Value::str("what"), "invalid_durability"),
         ("x-dead-letter-routing-key", Value::str("k"), "routing_key_but_no_dlx_defined"),
         ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
         ("x-queue-type", Value::str("foo"), "\"unsupported queue type 'foo'\""),
@@ -73,6 +74,8 @@ fn arguments_become_settings() {
     let kept = settings(&[("x-message-ttl", Value::I32(5)), ("x-retention-ms", Value::I32(1000))]);
     assert_eq!(kept.message_ttl_ms, Some(5));
     assert!(settings(&[("x-dedup-scope", Value::str("group"))]).dedup_per_group);
+    let lazy = settings(&[("x-durability", Value::str("interval"))]);
+    assert_eq!((lazy.durability, kept.durability), (Some(Durability::Interval), None));
 }
 
 #[test]

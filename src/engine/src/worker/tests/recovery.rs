@@ -1,7 +1,7 @@
 //! Recovery, cleaning, retained messages, definitions.
 
 use crate::{
-    topology::settings::QueueSettings,
+    topology::settings::{Durability, QueueKind, QueueSettings},
     worker::{
         command::WorkerCommand,
         effect::Effects,
@@ -177,4 +177,58 @@ fn definitions_go_to_the_log() {
     rig.turn([define("a", Some("1")), define("b", Some("2")), define("a", Some("3")), define("b", None)]);
     let snapshot = rig.worker.snapshot();
     assert!(matches!(&snapshot[..], [Record::Define { value: Some(value), .. }] if value == "3"));
+}
+
+/// Publishes to these queues, and says whether the confirm waits for the disk and how many records there were.
+fn published(rig: &mut Rig, queues: &[model::ids::QueueId]) -> (bool, usize) {
+    let targets = queues.iter().map(|id| (*id, 0)).collect();
+    let confirm = Some((ConnectionId(1), ConfirmToken(1)));
+    let effects = rig.turn([WorkerCommand::Publish { message: Arc::new(safe("x")), targets, confirm }]);
+    assert_eq!(effects.confirms.len() + effects.durable_confirms.len(), 1);
+    (effects.durable_confirms.len() == 1, effects.records.len())
+}
+
+#[test]
+fn confirms_wait_for_the_disk_unless_every_target_says_interval() {
+    let asking = |durability, kind| QueueSettings { durability, kind, ..durable() };
+    let mut rig = Rig::new();
+    let (later, always) = (Some(Durability::Interval), Some(Durability::Always));
+    let lazy = rig.create(1, asking(later, QueueKind::Classic));
+    let usual = rig.create(2, durable());
+    let lazy_stream = rig.create(3, asking(later, QueueKind::Stream));
+    let strict = rig.create(4, asking(always, QueueKind::Classic));
+    assert_eq!(published(&mut rig, &[lazy]), (false, 1));
+    assert_eq!(published(&mut rig, &[lazy, lazy_stream]), (false, 2));
+    assert_eq!(published(&mut rig, &[lazy, usual]), (true, 1));
+    rig.worker = rig.worker.with_durability(Durability::Interval);
+    assert_eq!(published(&mut rig, &[usual, lazy_stream]), (false, 2));
+    assert_eq!(published(&mut rig, &[usual, strict]), (true, 1));
+}
+
+#[test]
+fn what_a_session_released_before_the_crash_is_published_once() {
+    let mut rig = Rig::new();
+    let id = rig.create(1, durable());
+    let named = |body: &str, id: &'static str| {
+        changed(safe(body), |message| message.extra_mut().message_id = Some(id.into()))
+    };
+    rig.publish(id, named("published", "a"));
+    rig.publish(id, named("of another session", "b"));
+    let mut again = Rig::new();
+    again.worker.expect_once(["a".into(), "c".into()].into_iter().collect());
+    again.create(1, durable());
+    rig.log.iter().for_each(|record| again.worker.replay(record));
+    again.worker.recovered(again.now, &mut Effects::default());
+    let confirm = Some((ConnectionId(1), ConfirmToken(1)));
+    let publish = |message| {
+        let targets = [(id, 0)].into_iter().collect();
+        WorkerCommand::Publish { message: Arc::new(message), targets, confirm }
+    };
+    let effects = again.turn([publish(named("published", "a"))]);
+    assert_eq!((effects.confirms.len(), effects.records.len()), (1, 0));
+    // Only once: who uses the id again means another message.
+    for other in [named("second", "a"), named("of another session", "b"), named("not published", "c")] {
+        assert_eq!(again.turn([publish(other)]).records.len(), 1);
+    }
+    assert_eq!(again.receive(id, 10).len(), 5);
 }
