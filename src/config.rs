@@ -64,6 +64,9 @@ settings! {
     "mqtt.anonymous" "mqtt-anonymous" "loopback" "MQTT without a user name: loopback, yes, no; any: whatever name";
     "mqtt.password_file" "mqtt-password-file" "" "users of MQTT, as mosquitto_passwd writes them";
     "mqtt.acl_file" "mqtt-acl-file" "" "who may publish and read which topics, as in mosquitto";
+    "mqtt.inflight_max" "mqtt-inflight-max" "1000" "QoS 1 and 2 messages on their way to one client at once";
+    "mqtt.keep_alive_max" "mqtt-keep-alive-max" "0" "longest keep-alive, seconds; 0 leaves it to the client";
+    "mqtt.session_expiry_max" "mqtt-session-expiry-max" "0" "longest life of a session without its client, seconds; 0: ever";
     "mqtt.sys_interval" "mqtt-sys-interval" "10" "seconds between updates of $SYS; 0 is off";
     "log.level" "log-level" "info" "error, warn, info, debug or trace";
 }
@@ -103,6 +106,12 @@ pub struct Config {
     pub aws_keys: Vec<AwsKey>,
     /// Product name in AMQP server properties.
     pub amqp_product: String,
+    /// QoS 1 and 2 messages on their way to one MQTT client at once.
+    pub mqtt_inflight_max: u16,
+    /// Longest keep-alive of MQTT clients, seconds; `None` leaves it to them.
+    pub mqtt_keep_alive_max_s: Option<u16>,
+    /// Longest life of an MQTT session without its client, seconds; `None` for ever.
+    pub mqtt_session_expiry_max_s: Option<u64>,
     /// Seconds between updates of `$SYS`; 0 for none.
     pub mqtt_sys_interval_s: u64,
     /// Users besides the built-in guest, or instead of it when any is configured.
@@ -344,6 +353,11 @@ impl Raw {
             aws_region: self.text("aws.region").to_owned(),
             aws_account: self.account()?,
             amqp_product: self.text("amqp.product").to_owned(),
+            mqtt_inflight_max: self.number_in("mqtt.inflight_max", 1..=65_535)? as u16,
+            mqtt_keep_alive_max_s: Some(self.number_in("mqtt.keep_alive_max", 0..=65_535)? as u16)
+                .filter(|max| *max > 0),
+            mqtt_session_expiry_max_s: Some(self.number_in("mqtt.session_expiry_max", 0..=1 << 40)?)
+                .filter(|max| *max > 0),
             mqtt_sys_interval_s: self.number_in("mqtt.sys_interval", 0..=86_400)?,
             log_level: self.text("log.level").parse().map_err(|_| {
                 format!("log.level: '{}' is none of error, warn, info, debug, trace", self.text("log.level"))

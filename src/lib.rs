@@ -7,6 +7,7 @@ pub mod auth;
 pub(crate) mod aws;
 pub mod cli;
 pub mod config;
+pub mod import;
 pub mod listeners;
 pub(crate) mod net;
 pub(crate) mod registry;

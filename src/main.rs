@@ -1,5 +1,6 @@
 //! The `waystation` program: arguments to configuration to [`Server`], signals to shutdown.
 
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use waystation::{Server, cli, cli::Command, config::Config};
@@ -29,7 +30,26 @@ fn main() -> ExitCode {
                 return fail(&error);
             }
         }
+        Command::Import { from, to } => return import(&from, to.as_deref()),
         Command::Run(config) => return run(*config),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The configuration goes to `to` or standard output, what could not be carried over to standard error.
+fn import(from: &Path, to: Option<&Path>) -> ExitCode {
+    let imported = match waystation::import::mosquitto(from) {
+        Ok(imported) => imported,
+        Err(error) => return fail(&error),
+    };
+    imported.notes.iter().for_each(|note| eprintln!("{note}"));
+    match to {
+        None => print!("{}", imported.toml),
+        Some(to) => {
+            if let Err(error) = std::fs::write(to, &imported.toml) {
+                return fail(&format!("cannot write {}: {error}", to.display()));
+            }
+        }
     }
     ExitCode::SUCCESS
 }

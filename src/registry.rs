@@ -74,9 +74,17 @@ impl Protocols {
         let mut stomp = StompConfig::default();
         // A frame is a body with its headers.
         stomp.frame.frame_bytes_max = config.message_bytes_max + STOMP_HEAD_BYTES;
-        let mut mqtt = MqttConfig::default();
-        mqtt.packet_bytes_max = config.message_bytes_max + MQTT_HEAD_BYTES;
-        mqtt.held_bytes_max = mqtt.held_bytes_max.max(mqtt.packet_bytes_max);
+        let defaults = MqttConfig::default();
+        let packet_bytes_max = config.message_bytes_max + MQTT_HEAD_BYTES;
+        let expiry_max_ms = config.mqtt_session_expiry_max_s.map(|max_s| max_s.saturating_mul(1000));
+        let mqtt = MqttConfig {
+            packet_bytes_max,
+            held_bytes_max: defaults.held_bytes_max.max(packet_bytes_max),
+            inflight_max: config.mqtt_inflight_max,
+            keep_alive_max_s: config.mqtt_keep_alive_max_s,
+            session_expiry_max_ms: expiry_max_ms.unwrap_or(defaults.session_expiry_max_ms),
+            ..defaults
+        };
         Self { amqp: Arc::new(amqp), mqtt: Arc::new(mqtt), stomp: Arc::new(stomp), aws }
     }
 

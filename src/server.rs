@@ -38,7 +38,7 @@ pub struct Server {
     core: TaskTracker,
     doors: Vec<(Door, SocketAddr)>,
     announcement: Vec<String>,
-    reloads: Vec<Arc<dyn Reload>>,
+    reloads: Reloads,
 }
 
 impl Server {
@@ -151,12 +151,12 @@ fn worker_task(
     Ok(WorkerTask::new(id, (worker, effects), shared.clone(), log, (cleaning, pager)))
 }
 
+/// Files to be read again on demand.
+type Reloads = Vec<Arc<dyn Reload>>;
+
 /// The doors with what their rules need, and the files to be read again on demand.
-fn entrances(
-    doors: &[Door],
-    protocols: &Protocols,
-) -> Result<(Vec<Arc<Entrance>>, Vec<Arc<dyn Reload>>), String> {
-    let mut reloads: Vec<Arc<dyn Reload>> = Vec::new();
+fn entrances(doors: &[Door], protocols: &Protocols) -> Result<(Vec<Arc<Entrance>>, Reloads), String> {
+    let mut reloads = Reloads::new();
     let mut entrances = Vec::new();
     for door in doors {
         let rules = &door.rules;
