@@ -45,7 +45,8 @@ fn publishing() {
 #[test]
 fn subscribing() {
     let (mut new, _) = client(V5, "topic read a/+\ntopic read $queue/q", "");
-    let subscribe = r#"82 [ 0001 [] s"a/#" 00 s"b/#" 00 s"$share/g/a/b" 00 s"$share/g/b" 00 s"$queue/r" 00 ]"#;
+    let subscribe =
+        r#"82 [ 0001 [] s"a/#" 00 s"b/#" 00 s"$share/g/a/b" 00 s"$share/g/b" 00 s"$queue/r" 00 ]"#;
     new.send(subscribe).expect("90 [ 0001 [] 00 87 00 87 87 ]");
     let (mut old, _) = client(V4, "topic read a/+", "");
     old.send(r#"82 [ 0001 s"a/#" 00 s"b/#" 00 ]"#).expect("90 04 0001 00 80");

@@ -177,3 +177,34 @@ fn passwords_and_vhost_reach_the_broker() {
     };
     assert_eq!((&user[..], &password[..], &vhost[..], &id[..]), ("u", &[0, 255][..], "/", "c"));
 }
+
+#[test]
+fn authentication_needs_a_method() {
+    for packet in ["f0 00", "f0 01 18", r#"f0 [ 19 [ 15 s"x" ] ]"#, r#"f0 [ 18 [ 15 s"x" 16 0001 00 ] ]"#] {
+        refused_v5(packet, "82");
+    }
+    let scram = r#"10 [ s"MQTT" 05 02 0000 [ 15 s"SCRAM-SHA-256" 16 s"n,,n=u,r=x" ] s"c" ]"#;
+    check(&format!("> {scram}\n< 20 03 00 8c 00\n! closed"));
+}
+
+#[test]
+fn what_follows_a_refused_connect_is_not_read() {
+    let mut client = Client::new(MqttConfig::default());
+    client.send(r#"10 [ s"MQTT" 05 03 0000 [] s"c" ] 30 [ s"a" [] "x" ] c0 00"#);
+    client.expect("20 03 00 81 00").expect_closed();
+    let mut client = Client::new(MqttConfig::default());
+    client.send(r#"10 [ s"MQTT" 05 82 0000 [] s"c" s"denied" ] 30 [ s"a" [] "x" ] c0 00"#);
+    client.expect("20 03 00 87 00").expect_closed();
+    assert!(client.broker.published.is_empty());
+}
+
+#[test]
+fn nothing_is_sent_before_connack() {
+    let mut client = Client::new(MqttConfig::default());
+    client.input.extend_from_slice(&bytes_of(&format!(r#"{V5} c0 00 30 [ s"a" [] "x" ]"#)));
+    client.session.receive(&mut client.input, client.now, &mut client.broker, &mut client.out);
+    assert!(client.out.wire.is_empty() && client.broker.published.is_empty());
+    client.feed(&[]);
+    client.expect(&format!("{V5_IN} d0 00"));
+    assert_eq!(client.broker.published.len(), 1);
+}
