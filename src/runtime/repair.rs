@@ -71,11 +71,14 @@ fn describe(text: &mut String, dir: &Path, quarantine: &Path, outcome: &Repair, 
             count => writeln!(text, ", {count} records"),
         };
     }
-    for (queue, shard, spans) in &outcome.missing {
-        let spans: Vec<_> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
-        let title = names.and_then(|names| names.get(&queue.0)).cloned();
-        let title = title.unwrap_or_else(|| numbered(*queue));
-        let _ = writeln!(text, "  lost: content of messages {} of {title}, shard {shard}", spans.join(", "));
+    let kinds = [("lost", &outcome.missing), ("perhaps lost (if they were durable)", &outcome.doubtful)];
+    for (what, places) in kinds {
+        for (queue, shard, spans) in places {
+            let spans: Vec<_> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+            let title = names.and_then(|names| names.get(&queue.0)).cloned();
+            let title = title.unwrap_or_else(|| numbered(*queue));
+            let _ = writeln!(text, "  {what}: messages {} of {title}, shard {shard}", spans.join(", "));
+        }
     }
     if !outcome.repaired {
         let _ = writeln!(text, "  nothing is wrong");

@@ -26,6 +26,7 @@ mod shared;
 mod shelf;
 mod snapshots;
 mod spans;
+mod standing;
 mod writer;
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ mod tests;
 
 pub use codec::{message_bytes, message_from};
 pub use error::{AppendError, StoreError};
-pub use inspect::{Inspection, SegmentReport, inspect};
+pub use inspect::{FileReport, Inspection, SegmentReport, inspect};
 pub use log::{Batch, LocalLog, WorkerLog, definitions};
 pub use options::{CodecLookup, LogOptions};
 pub use pages::Pages;

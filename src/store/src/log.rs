@@ -190,7 +190,12 @@ pub fn definitions(
 
 /// The snapshots of the log in `dir`. Errors: there is none to begin with, and the log does not reach back to its
 /// beginning; as [`snapshots::find`].
-fn find_snapshots(disk: &dyn Disk, dir: &Path, codecs: &CodecLookup, all: bool) -> Result<Found, StoreError> {
+pub(crate) fn find_snapshots(
+    disk: &dyn Disk,
+    dir: &Path,
+    codecs: &CodecLookup,
+    all: bool,
+) -> Result<Found, StoreError> {
     if repair::is_unfinished(disk, dir) {
         return Err(StoreError::damaged(&dir.join("repair"), 0, "a repair was interrupted here"));
     }
@@ -210,10 +215,13 @@ fn find_snapshots(disk: &dyn Disk, dir: &Path, codecs: &CodecLookup, all: bool) 
             what: format!("{what}, and no other snapshot is valid{}", others.concat()),
         },
         Some(other) => other,
-        None => {
-            let what = "no snapshot is there, and the log does not reach back to its beginning";
-            StoreError::damaged(&snapshots::snapshots_dir(dir), 0, what)
-        }
+        None => match recovery::gap(disk, dir)? {
+            Some(path) => StoreError::damaged(&path, 0, "the file is missing"),
+            None => {
+                let what = "no snapshot is there, and the log does not reach back to its beginning";
+                StoreError::damaged(&snapshots::snapshots_dir(dir), 0, what)
+            }
+        },
     })
 }
 

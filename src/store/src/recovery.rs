@@ -53,17 +53,8 @@ pub struct TornTail {
 
 /// What a pass over a log shows on the way.
 pub(crate) trait Visitor {
-    /// A segment begins.
-    fn segment(&mut self, _path: &Path, _header: &SegmentHeader) {}
-
-    /// A group begins.
-    fn batch(&mut self, _mark: &BatchMark) {}
-
     /// A record.
     fn record(&mut self, lsn: u64, kind: u8, payload: &[u8]) -> Result<(), DecodeError>;
-
-    /// The segment ends at this place of its file.
-    fn segment_end(&mut self, _offset: u64) {}
 }
 
 /// Where a log ends, and what is needed to go on from there.
@@ -119,10 +110,8 @@ pub(crate) fn walk(
             current = open_segment(disk, dir, next.header.no)?;
             continue;
         }
-        visitor.segment(&current.path, &current.header);
         let mut scan = Scan::new(current.file.as_ref(), current.header, limit);
         visit(&current, &mut scan, visitor, &mut pass)?;
-        visitor.segment_end(scan.offset());
         epoch = epoch.max(scan.epoch());
         segments.push_back(SegmentInfo {
             no,
@@ -154,6 +143,13 @@ pub(crate) fn identity(disk: &dyn Disk, dir: &Path) -> Result<Option<(u64, u64)>
     let Some(first) = run.first() else { return Ok(None) };
     let header = open_segment(disk, dir, *first)?.header;
     Ok(Some((header.log_id, header.base)))
+}
+
+/// The segment that is missing in front of the last run of segments, when there are older ones.
+pub(crate) fn gap(disk: &dyn Disk, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let (run, older) = runs(disk, dir)?;
+    let before = run.first().filter(|_| !older.is_empty()).and_then(|first| first.checked_sub(1));
+    Ok(before.map(|no| dir.join(segment_name(no))))
 }
 
 /// What goes along with a pass over frames.
@@ -268,7 +264,6 @@ fn visit(
         match scan.next().map_err(StoreError::io("read", &segment.path))? {
             Step::End => return Ok(()),
             Step::Batch(mark) => {
-                visitor.batch(&mark);
                 pass.mark = mark;
                 pass.progress.iter_mut().for_each(|progress| progress.reached(lsn));
             }

@@ -20,6 +20,7 @@ use crate::segment::{FileRole, Spares, role, segment_name};
 use crate::shelf::{self, Shelf};
 use crate::snapshots;
 use crate::spans::Spans;
+use crate::standing::{Standing, State, covers, states_of};
 use model::ids::{Lsn, QueueId};
 use model::record::{Page, QueueState, Record, ShardState, Span};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -37,6 +38,8 @@ pub struct Repair {
     pub lost: Vec<Stretch>,
     /// Messages that were stored and whose content is gone: queue or stream, shard, first and last numbers.
     pub missing: Vec<(QueueId, u32, Vec<Span>)>,
+    /// Numbers of messages that nothing is known of, in the same form: lost, or never to be stored.
+    pub doubtful: Vec<(QueueId, u32, Vec<Span>)>,
     /// Records taken over.
     pub kept: u64,
     /// Where the files went that were replaced or damaged.
@@ -86,8 +89,11 @@ pub fn repair(
     outcome.repaired |= rewrite || !case.bad_snapshots.is_empty();
     outcome.lost.append(&mut case.lost);
     outcome.lost.append(&mut case.lost_snapshots);
-    let missing = plan.missing.into_iter().map(|((queue, shard), gone)| (queue, shard, gone.runs()));
-    outcome.missing.extend(missing);
+    let listed = |places: BTreeMap<Place, Spans>| {
+        places.into_iter().map(|((queue, shard), numbers)| (queue, shard, numbers.runs()))
+    };
+    outcome.missing.extend(listed(plan.missing));
+    outcome.doubtful.extend(listed(plan.doubtful));
     Ok(outcome)
 }
 
@@ -120,6 +126,7 @@ struct Plan {
     /// Content to put in place of, or in front of, the note about a page.
     inline: HashMap<u64, Vec<Record>>,
     missing: BTreeMap<Place, Spans>,
+    doubtful: BTreeMap<Place, Spans>,
     /// States were made up for places whose own was lost.
     made_up: bool,
 }
@@ -268,6 +275,9 @@ impl Case {
             for page in &facts.pages {
                 self.inline(*place, page, &standing, &mut plan)?;
             }
+        }
+        if !self.lost.is_empty() {
+            plan.doubtful = standing.unheard_of();
         }
         Ok(plan)
     }
@@ -524,10 +534,6 @@ impl Rewriting {
     }
 }
 
-fn covers(page: &Page, number: u64) -> bool {
-    number >= page.first && number < page.end()
-}
-
 /// What a record of a snapshot is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
@@ -544,64 +550,6 @@ fn subject(record: &Record) -> Option<Subject> {
         Record::Define { kind, key, .. } => Subject::Definition(kind.to_string(), key.to_string()),
         _ => return None,
     })
-}
-
-/// How a queue or a shard stood at the snapshot.
-#[derive(Clone, Debug, Default)]
-struct State {
-    live: Spans,
-    /// Ascending, each with what in it was settled.
-    pages: Vec<(Page, Spans)>,
-    next: u64,
-}
-
-fn states_of(records: &[Record]) -> BTreeMap<Place, State> {
-    let state = |record: &Record| match record {
-        Record::Queue(state) => {
-            let pages = state.pages.iter().map(|(page, settled)| (*page, Spans::of(settled))).collect();
-            Some(((state.queue, 0), State { live: Spans::of(&state.live), pages, next: state.next }))
-        }
-        Record::Shard(state) => {
-            let pages = state.pages.iter().map(|page| (*page, Spans::default())).collect();
-            let place = (state.stream, state.shard);
-            Some((place, State { live: Spans::of(&state.live), pages, next: state.next }))
-        }
-        _ => None,
-    };
-    records.iter().filter_map(state).collect()
-}
-
-/// How everything stood at the snapshot, and what the log says of it.
-struct Standing {
-    ledger: Ledger,
-    states: BTreeMap<Place, State>,
-}
-
-impl Standing {
-    fn has_ended(&self, place: Place, number: u64) -> bool {
-        let by_log = self.ledger.0.get(&place).is_some_and(|facts| facts.has_ended(number));
-        let by_state = |state: &State| {
-            let at = state.pages.partition_point(|(page, _)| page.first <= number);
-            let page = at.checked_sub(1).and_then(|at| state.pages.get(at));
-            let paged = page.is_some_and(|(page, settled)| covers(page, number) && !settled.contains(number));
-            number < state.next && !state.live.contains(number) && !paged
-        };
-        by_log || self.states.get(&place).is_some_and(by_state)
-    }
-
-    /// Something in a page has not ended.
-    fn is_needed(&self, place: Place, page: &Page) -> bool {
-        (page.first..page.end()).any(|number| !self.has_ended(place, number))
-    }
-
-    /// All pages that the states and the log speak of.
-    fn pages(&self) -> Vec<(Place, Page)> {
-        let in_states =
-            self.states.iter().flat_map(|(place, state)| state.pages.iter().map(|(page, _)| (*place, *page)));
-        let noted =
-            self.ledger.0.iter().flat_map(|(place, facts)| facts.pages.iter().map(|page| (*place, *page)));
-        in_states.chain(noted).collect()
-    }
 }
 
 fn made_up_state(place: Place, is_stream: bool, live: Spans, next: u64, pages: Vec<Page>) -> Record {

@@ -5,7 +5,7 @@ use crate::disk::{DiskFile, read_full_at};
 use crate::error::StoreError;
 use crate::format::{
     BATCH_FRAME_BYTES, BATCH_KIND, BATCH_PAYLOAD_BYTES, BatchMark, FRAME_HEADER_BYTES, FrameCrc, FrameHeader,
-    HEADER_BYTES, HeaderError, SegmentHeader,
+    HEADER_BYTES, HeaderError, SegmentHeader, frame_bytes,
 };
 use std::io;
 
@@ -105,6 +105,11 @@ impl<'a> Scan<'a> {
 
     fn lsn_at(&self, offset: u64) -> u64 {
         self.header.base.saturating_add(offset - HEADER_BYTES)
+    }
+
+    /// Byte of the file behind the frame at `lsn`.
+    pub(crate) fn end_of_frame(header: &SegmentHeader, lsn: u64, payload_bytes: usize) -> u64 {
+        lsn.saturating_sub(header.base) + HEADER_BYTES + frame_bytes(payload_bytes) as u64
     }
 
     /// The latest opening of the log that was seen.

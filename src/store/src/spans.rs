@@ -68,6 +68,26 @@ impl Spans {
         self.0.last_key_value().map(|(_, last)| *last)
     }
 
+    /// Those that are not in `others`.
+    pub(crate) fn without(&self, others: &Spans) -> Spans {
+        let mut left = Spans::default();
+        for (first, last) in &self.0 {
+            let mut from = Some(*first);
+            let begin = others.run_at_or_before(*first).map_or(*first, |(start, _)| start);
+            for (start, end) in others.0.range(begin..=*last) {
+                let Some(at) = from.filter(|at| end >= at) else { continue };
+                if *start > at {
+                    left.insert(at, start - 1);
+                }
+                from = end.checked_add(1);
+            }
+            if let Some(at) = from {
+                left.insert(at, *last);
+            }
+        }
+        left
+    }
+
     /// The runs, ascending.
     pub(crate) fn runs(&self) -> Vec<Span> {
         self.0.iter().map(|(first, last)| (*first, *last)).collect()
@@ -81,6 +101,7 @@ impl Spans {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -100,6 +121,9 @@ mod tests {
                 prop_assert_eq!(spans.numbers().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
                 prop_assert!(spans.runs().windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
                 prop_assert_eq!(spans.contains(20), set.contains(&20));
+                let others = Spans::of(&[(3, 5), (9, 9), (14, 30)]);
+                let left: Vec<u64> = set.iter().copied().filter(|number| !others.contains(*number)).collect();
+                prop_assert_eq!(spans.without(&others).numbers().collect::<Vec<_>>(), left);
             }
         }
     }

@@ -40,6 +40,9 @@ pub trait Disk: Send + Sync {
     /// Takes a lock that ends with the returned value or with the process, whichever is first.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>, LockError>;
 
+    /// What the holder of a lock left in its file, when somebody has it. Takes nothing and changes nothing.
+    fn lock_holder(&self, path: &Path) -> Option<String>;
+
     /// 64 random bits, for salts.
     fn random(&self) -> u64;
 

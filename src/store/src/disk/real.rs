@@ -62,9 +62,7 @@ impl Disk for RealDisk {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.take(64).read_to_string(&mut holder);
-                return Err(LockError::Held(holder.trim().to_owned()));
+                return Err(LockError::Held(holder(&file)));
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
@@ -79,6 +77,11 @@ impl Disk for RealDisk {
         }
     }
 
+    fn lock_holder(&self, path: &Path) -> Option<String> {
+        let file = File::open(path).ok()?;
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| holder(&file))
+    }
+
     fn random(&self) -> u64 {
         RandomState::new().hash_one(self.wall_ms())
     }
@@ -86,6 +89,13 @@ impl Disk for RealDisk {
     fn wall_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
     }
+}
+
+/// What is written in a lock file; nothing when it can not be read.
+fn holder(file: &File) -> String {
+    let mut holder = String::new();
+    let _ = file.take(64).read_to_string(&mut holder);
+    holder.trim().to_owned()
 }
 
 struct RealFile(File);

@@ -306,6 +306,10 @@ impl Disk for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
     }
 
+    fn lock_holder(&self, path: &Path) -> Option<String> {
+        self.state().locks.contains(path).then(|| "another".to_owned())
+    }
+
     fn random(&self) -> u64 {
         let mut state = self.state();
         let mut dice = Dice(state.random);

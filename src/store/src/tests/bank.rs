@@ -293,6 +293,12 @@ impl Bank {
         self.confirmed = self.history.len() - 1;
     }
 
+    pub(super) fn settle_everything(&mut self) {
+        let seqs = self.fold.sum().live.into_iter().collect();
+        self.log(Record::Settle { queue: QUEUE, seqs });
+        self.settle();
+    }
+
     pub(super) fn page_count(&self) -> usize {
         self.fold.pages.len()
     }

@@ -1,6 +1,6 @@
 //! Damage behind the log's back: refused, or harmless; never silently less or other than there was.
 
-use super::{dir, number_of, numbered, open, segment_path, small};
+use super::{codecs, dir, number_of, numbered, open, segment_path, small};
 use crate::disk::{Disk, SimDisk};
 use crate::error::StoreError;
 use crate::inspect::inspect;
@@ -81,7 +81,7 @@ fn the_message_says_which_file_where_and_what_to_do() {
     disk.flip(&segment_path(0), 4096 + 200, 3);
     let Err(error) = open(&disk, small()) else { panic!("not refused") };
     let text = error.to_string();
-    for word in ["0000000000000000.log", "damaged at byte 4", "Restore"] {
+    for word in ["0000000000000000.log", "damaged at byte 4", "Restore", "waystation repair"] {
         assert!(text.contains(word), "{text}");
     }
 }
@@ -89,12 +89,15 @@ fn the_message_says_which_file_where_and_what_to_do() {
 #[test]
 fn inspection_counts_and_names_damage() {
     let (disk, last) = settled();
-    let report = inspect(&dir(), &disk).unwrap();
+    let report = inspect(&dir(), &disk, &codecs()).unwrap();
     assert_eq!(report.segments.len() as u64, last + 1);
     let records: u64 = report.segments.iter().filter_map(|segment| segment.records.get("enqueue")).sum();
     assert_eq!(records, RECORDS);
     assert!(report.damage.is_none() && report.torn.is_none());
     disk.flip(&segment_path(1), 4096 + 70, 0);
-    let report = inspect(&dir(), &disk).unwrap();
+    let report = inspect(&dir(), &disk, &codecs()).unwrap();
     assert!(matches!(report.damage, Some(StoreError::Damaged { .. })));
+    let records: u64 = report.segments.iter().filter_map(|segment| segment.records.get("enqueue")).sum();
+    assert!(records >= RECORDS - 1, "{records} after one flipped bit");
+    assert_eq!(report.lost.len(), 1, "{:?}", report.lost);
 }

@@ -4,6 +4,7 @@ use super::bank::{Bank, enqueue, options, recover};
 use super::{codecs, dir, put_snapshot};
 use crate::disk::{Disk, SimDisk};
 use crate::error::StoreError;
+use crate::inspect::{SegmentReport, inspect};
 use crate::log::definitions;
 use crate::pages::Pages;
 use crate::repair::{Repair, repair};
@@ -151,6 +152,29 @@ fn what_is_whole_needs_no_repair() {
     assert_eq!(recover(&copy).unwrap().2.sum(), bank.fold.sum());
     // Nor does a log that was never written to, or none at all.
     assert!(!mend(&SimDisk::new(1)).unwrap().repaired);
+}
+
+#[test]
+fn inspection_tells_living_content_from_dead() {
+    let disk = SimDisk::new(8);
+    let mut bank = Bank::open(&disk, 8).unwrap();
+    bank.go(80);
+    bank.snapshot();
+    bank.settle();
+    let _lock = disk.lock(&dir().join("lock")).unwrap();
+    let before = disk.operations();
+    let report = inspect(&dir(), &disk, &codecs()).unwrap();
+    assert_eq!(disk.operations(), before);
+    assert_eq!(report.in_use.as_deref(), Some("another"));
+    assert!(report.damage.is_none() && report.lost.is_empty(), "{report:?}");
+    assert_eq!(report.pages.len(), bank.page_count());
+    let sum = |part: fn(&SegmentReport) -> u64| report.segments.iter().map(part).sum::<u64>();
+    let (content, live) = (sum(|segment| segment.content_bytes), sum(|segment| segment.live_bytes));
+    assert!(live > 0 && live < content, "{live} of {content}");
+    bank.settle_everything();
+    let report = inspect(&dir(), &disk, &codecs()).unwrap();
+    assert_eq!(report.segments.iter().map(|segment| segment.live_bytes).sum::<u64>(), 0);
+    assert!(report.snapshots.iter().all(|file| file.damage.is_none() && file.records.contains_key("queue")));
 }
 
 fn snapshot_files(disk: &SimDisk) -> Vec<PathBuf> {
