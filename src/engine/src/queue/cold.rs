@@ -270,7 +270,7 @@ mod tests {
         assert!(!cold.settle(99) && !cold.settle(230) && !cold.settle(299));
         for seq in (100..230).rev() {
             assert!(cold.settle(seq));
-            assert_eq!(cold.settle(seq), false);
+            assert!(!cold.settle(seq));
         }
         assert_eq!((cold.dead.clone(), cold.end()), (vec![100], 310));
         cold.settle(305);

@@ -256,9 +256,9 @@ impl Pair {
         let queues = [(1, self.settings.clone())];
         let mut rig = self.rig.replayed(&queues, &snapshot, &log[needed_from..cut], &log[cut..]);
         let (now, mut effects) = (rig.now, Effects::default());
+        assert_eq!(rig.worker.missing(), []);
         rig.worker.end_replay(now);
         assert_eq!(Self::state(&rig), Self::state(&self.rig));
-        assert_eq!(rig.worker.missing(), []);
         rig.worker.recovered(now, &mut effects);
         let needed: Vec<u64> = rig.worker.pages().map(|page| page.no).collect();
         assert!(needed.iter().all(|no| rig.files.contains_key(no)));
