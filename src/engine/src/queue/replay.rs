@@ -105,6 +105,10 @@ impl Queue {
     pub(crate) fn replay_count(&mut self, seq: u64, failures: u32) {
         let count = self.replayed.counts.entry(seq).or_default();
         *count = saturated(failures).max(*count);
+        // What is counted is the end of a lease: that must not end, and count, once more.
+        if let Some((until_ms, _)) = self.replayed.leases.get_mut(&seq) {
+            *until_ms = 0;
+        }
     }
 
     /// Messages were leased.

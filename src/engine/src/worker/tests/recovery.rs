@@ -232,3 +232,24 @@ fn what_a_session_released_before_the_crash_is_published_once() {
     }
     assert_eq!(again.receive(id, 10).len(), 5);
 }
+
+#[test]
+fn a_lease_that_ended_before_the_restart_counts_once() {
+    let settings = QueueSettings { delivery_limit: Some(3), ..durable() };
+    let mut rig = Rig::new();
+    let id = rig.create(1, settings.clone());
+    rig.publish(id, safe("x"));
+    assert_eq!(rig.receive(id, 1).len(), 1);
+    rig.pass(1000);
+    for deliveries in 1..=2 {
+        let log = rig.log.clone();
+        let mut again = rig.restarted(&[(1, settings.clone())], &log);
+        again.log = log;
+        again.now = rig.now;
+        rig = again;
+        let got = rig.receive(id, 1);
+        assert_eq!((got.len(), got[0].earlier_deliveries), (1, deliveries));
+        rig.pass(1000);
+    }
+    assert_eq!(rig.status(id).ready, 0);
+}
