@@ -46,6 +46,8 @@ settings! {
     "listen.stomp_wss" "stomp-wss-listen" "" "STOMP over WebSocket and TLS";
     "listen.aws" "aws-listen" "127.0.0.1:4566" "SQS, SNS, EventBridge, Kinesis, STS";
     "listen.aws_tls" "aws-tls-listen" "" "the same over TLS";
+    "listen.management" "management-listen" "127.0.0.1:15672" "management HTTP API";
+    "listen.management_tls" "management-tls-listen" "" "management HTTP API over TLS";
     "tls.cert" "tls-cert" "" "certificate chain, PEM";
     "tls.key" "tls-key" "" "private key, PEM";
     "tls.client_ca" "tls-client-ca" "" "CA that client certificates must come from, PEM";
@@ -133,6 +135,8 @@ pub enum Protocol {
     Stomp,
     /// The AWS APIs.
     Aws,
+    /// The management HTTP API.
+    Management,
 }
 
 /// One listening socket.
@@ -432,6 +436,7 @@ impl Raw {
                 Some("amq") => Protocol::Amqp,
                 Some("mqt") => Protocol::Mqtt,
                 Some("sto") => Protocol::Stomp,
+                Some("man") => Protocol::Management,
                 _ => Protocol::Aws,
             };
             doors.push(Door {
@@ -439,7 +444,10 @@ impl Raw {
                 name: setting.help,
                 address,
                 protocol,
-                tls: matches!(name, "amqps" | "mqtts" | "mqtt_wss" | "stomps" | "stomp_wss" | "aws_tls"),
+                tls: matches!(
+                    name,
+                    "amqps" | "mqtts" | "mqtt_wss" | "stomps" | "stomp_wss" | "aws_tls" | "management_tls"
+                ),
                 websocket: name.contains("_ws"),
                 rules: shared.clone(),
             });
@@ -510,7 +518,7 @@ mod tests {
     fn defaults_are_valid_and_on_loopback() {
         let config = check("").unwrap();
         assert!(config.doors.iter().all(|door| door.address.ip().is_loopback() && !door.tls));
-        assert_eq!(config.doors.len(), 6);
+        assert_eq!(config.doors.len(), 7);
     }
 
     #[test]

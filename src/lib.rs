@@ -3,6 +3,7 @@
 //!
 //! [`Server`] is the whole broker as a value: tests and benchmarks embed it, `main` runs it.
 
+pub(crate) mod admin;
 pub mod auth;
 pub(crate) mod aws;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! The protocols and the AWS services: the only file that names them all.
 
+use crate::admin::{self, AdminDoor};
 use crate::auth::{Reload, Reloadable};
 use crate::aws::{AwsDoor, SubscriptionFilter, serve_connection};
 use crate::config::{Config, Door, Protocol};
@@ -54,17 +55,18 @@ pub(crate) fn check_files(door: &Door) -> Result<(), String> {
     door.rules.acl_file.as_ref().map_or(Ok(()), |path| Reloadable::open(path, Acl::parse).map(drop))
 }
 
-/// Makers of sessions, and the AWS door.
+/// Makers of sessions, and the HTTP doors.
 pub(crate) struct Protocols {
     amqp: Arc<AmqpConfig>,
     mqtt: Arc<MqttConfig>,
     stomp: Arc<StompConfig>,
     aws: Arc<AwsDoor>,
+    admin: Arc<AdminDoor>,
 }
 
 impl Protocols {
     /// The protocols as configured.
-    pub(crate) fn new(config: &Config, aws: Arc<AwsDoor>) -> Self {
+    pub(crate) fn new(config: &Config, aws: Arc<AwsDoor>, admin: Arc<AdminDoor>) -> Self {
         let amqp = AmqpConfig {
             product: Name::from(config.amqp_product.as_str()),
             max_message_bytes: config.message_bytes_max,
@@ -85,7 +87,7 @@ impl Protocols {
             session_expiry_max_ms: expiry_max_ms.unwrap_or(defaults.session_expiry_max_ms),
             ..defaults
         };
-        Self { amqp: Arc::new(amqp), mqtt: Arc::new(mqtt), stomp: Arc::new(stomp), aws }
+        Self { amqp: Arc::new(amqp), mqtt: Arc::new(mqtt), stomp: Arc::new(stomp), aws, admin }
     }
 
     /// What makes the sessions of a door; `None` for what is no session protocol. Files that the door's rules name are
@@ -108,7 +110,7 @@ impl Protocols {
                 let config = self.stomp.clone();
                 Box::new(move |seed, now| Box::new(StompSession::new(config.clone(), seed, now)))
             }
-            Protocol::Aws => return Ok(None),
+            Protocol::Aws | Protocol::Management => return Ok(None),
         }))
     }
 
@@ -149,12 +151,21 @@ impl Protocols {
         (self.mqtt.vhost.clone(), words)
     }
 
-    /// Serves an HTTP connection of the AWS door.
-    pub(crate) async fn serve_aws<S>(&self, stream: S, tls: bool, shutdown: CancellationToken) -> Name
+    /// Serves a connection of a door that speaks HTTP.
+    pub(crate) async fn serve_http<S>(
+        &self,
+        protocol: Protocol,
+        stream: S,
+        seed: SessionSeed,
+        shutdown: CancellationToken,
+    ) -> Name
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        serve_connection(stream, self.aws.clone(), tls, shutdown).await
+        match protocol {
+            Protocol::Management => admin::serve(stream, self.admin.clone(), seed, shutdown).await,
+            _ => serve_connection(stream, self.aws.clone(), seed.tls, shutdown).await,
+        }
     }
 }
 
@@ -214,4 +225,10 @@ impl BehaviourFactory for Behaviours {
     fn knows_kind(&self, kind: &str) -> bool {
         self.aws.knows_kind(kind)
     }
+}
+
+/// The cluster's name and the RabbitMQ version that AMQP clients are told, for what else tells them so.
+pub(crate) fn identity() -> (String, String) {
+    let AmqpConfig { cluster_name, version, .. } = AmqpConfig::default();
+    (cluster_name.to_string(), version.to_string())
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of start (data first, then doors) and of stop (doors first, data last).
 
+use crate::admin::AdminDoor;
 use crate::auth::{Reload, Reloadable, Users, admission::Admission, password_file::PasswordFile};
 use crate::aws::AwsDoor;
 use crate::config::{Anonymous, CertificateUser, Config, Door, DoorRules, Protocol};
@@ -52,9 +53,9 @@ impl Server {
         })
         .await
         .map_err(|error| error.to_string())?;
-        let Recovered { definitions, sessions, workers } = recovered?;
+        let Recovered { definitions, sessions, users, workers } = recovered?;
 
-        let users = Users::new(config.users.clone(), config.vhosts.clone());
+        let users = Users::new(config.users.clone(), users);
         let logs = workers.iter().map(|one| one.log.clone()).collect();
         let mailboxes = workers.iter().map(|_| Arc::new(Mailbox::default())).collect();
         let (publisher, topology) = watch::channel(Arc::new(definitions.topology().clone()));
@@ -71,7 +72,11 @@ impl Server {
         let caller = Caller::new(shared.clone());
         tokio::spawn(caller.clone().run());
 
-        let protocols = Protocols::new(&config, Arc::new(AwsDoor::new(caller, aws_config(&config))));
+        let aws = Arc::new(AwsDoor::new(caller.clone(), aws_config(&config)));
+        let doors: Vec<_> = bound.iter().map(|bound| (bound.door.clone(), bound.address)).collect();
+        let admin = Arc::new(AdminDoor::new(shared.clone(), caller, &config, doors.clone()));
+        tokio::spawn(admin.clone().sample());
+        let protocols = Protocols::new(&config, aws, admin);
         let (entrances, reloads) = entrances(&config.doors, &protocols)?;
         let announcement = announce(&config, &bound, &shared.users);
         let reception = Reception {
@@ -87,7 +92,7 @@ impl Server {
             shutdown: reception.shutdown.clone(),
             connections: reception.tasks.clone(),
             core,
-            doors: bound.iter().map(|bound| (bound.door.clone(), bound.address)).collect(),
+            doors,
             announcement,
             reloads,
         };

@@ -70,7 +70,9 @@ fn success(arguments: &[&str], env: &[(&str, &str)]) -> String {
 
 /// Flags for a broker whose plain doors are all off.
 fn doors_off() -> Vec<String> {
-    ["amqp", "mqtt", "mqtt-ws", "stomp", "stomp-ws", "aws"].map(|door| format!("--{door}-listen=off")).into()
+    ["amqp", "mqtt", "mqtt-ws", "stomp", "stomp-ws", "aws", "management"]
+        .map(|door| format!("--{door}-listen=off"))
+        .into()
 }
 
 /// A running broker with the doors that `flags` open.

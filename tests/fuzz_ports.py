@@ -115,7 +115,30 @@ AWS = [
 MORE = ("mqtt-ws", "stomp-ws", "mqtt-wss", "stomp-wss", "aws-tls")
 TLS = ("amqps", "mqtts", "stomps", "mqtt-wss", "stomp-wss", "aws-tls")
 
-VALID = {"amqp": [AMQP], "mqtt": [mqtt(4), mqtt(5)], "stomp": [STOMP], "aws": AWS}
+GUEST = "authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
+
+
+def managed(method, path, body=""):
+    head = f"{method} /api/{path} HTTP/1.1\r\nhost: localhost\r\n{GUEST}content-length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+MANAGEMENT = [
+    managed("PUT", "queues/%2F/fuzz", '{"durable":true,"arguments":{"x-max-length":10}}')
+    + managed("GET", "queues?page=1&page_size=2&name=f&use_regex=true&columns=name,messages&sort=name"),
+    managed("PUT", "policies/%2F/fuzz", '{"pattern":"^fuzz","definition":{"max-length":5},"priority":1}'),
+    managed("POST", "queues/%2F/fuzz/get", '{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}'),
+    managed("POST", "definitions", '{"queues":[{"name":"fuzz","vhost":"/","durable":true}]}'),
+    managed("GET", "bindings/%2F/e/amq.topic/q/fuzz/~"),
+]
+
+VALID = {
+    "amqp": [AMQP],
+    "mqtt": [mqtt(4), mqtt(5)],
+    "stomp": [STOMP],
+    "aws": AWS,
+    "management": MANAGEMENT,
+}
 
 # The start of something huge, of which nothing more comes.
 PROMISES = {
@@ -126,6 +149,10 @@ PROMISES = {
         b"CONNECT\n" + b"a" * 300_000,
     ],
     "aws": [b"POST / HTTP/1.1\r\ncontent-length: 18446744073709551615\r\n\r\n", b"GET /" + b"a" * 300_000],
+    "management": [
+        f"PUT /api/queues/%2F/x HTTP/1.1\r\n{GUEST}content-length: 99999999999\r\n\r\n".encode(),
+        b"GET /api/" + b"a/" * 150_000,
+    ],
 }
 
 

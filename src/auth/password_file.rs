@@ -6,7 +6,7 @@
 //! ```
 //! Salt and hash are base64. Refuses: passwords in the clear, and argon2 hashes of newer mosquitto_passwd.
 
-use super::same;
+use super::secret::same;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha512};

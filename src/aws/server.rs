@@ -2,6 +2,7 @@
 
 use super::context::{Answer, Context};
 use super::{AwsDoor, events, kinesis, sns, sqs, sts};
+use crate::net::http::{self, BodyError};
 use aws_protocol::error::{ApiError, common};
 use aws_protocol::json::Object;
 use aws_protocol::route::{self, Call, Protocol, Refusal};
@@ -9,29 +10,14 @@ use aws_protocol::service::Service;
 use aws_protocol::sigv4::{Claim, Request as SignedRequest};
 use aws_protocol::{native, xml};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use model::Name;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-
-/// How long a connection may take to send a request's head, idle time before it included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long requests in progress may go on at shutdown.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
-/// Most headers of a request.
-const HEADERS_MAX: usize = 100;
-/// Longest head of a request; presigned requests carry whole messages in it.
-const HEAD_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves one connection until it ends or `shutdown`; says why it ended. `tls` decides the scheme of queue URLs.
 pub(crate) async fn serve_connection<S>(
@@ -43,31 +29,11 @@ pub(crate) async fn serve_connection<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let answer = move |request| {
         let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(answer(&door, request, tls).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // Long polls would hold the drain up for their whole wait; they are cut off after a grace.
-            let _ = tokio::time::timeout(DRAIN_GRACE, connection.as_mut()).await;
-            return Name::from_static("the broker is shutting down");
-        }
+        async move { answer(&door, request, tls).await }
     };
-    match ended {
-        Ok(()) => Name::from_static("closed by the client"),
-        Err(error) => error.to_string().into(),
-    }
+    http::serve(stream, answer, shutdown).await
 }
 
 async fn answer(door: &AwsDoor, request: Request<Incoming>, tls: bool) -> Response<Full<Bytes>> {
@@ -98,14 +64,12 @@ async fn answer(door: &AwsDoor, request: Request<Incoming>, tls: bool) -> Respon
 }
 
 async fn read_body(body: Incoming, max: usize) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => {
-            Err(common::TOO_LARGE
-                .error(format!("The request body is incomplete or longer than {max} bytes.")))
+    http::read_body(body, max).await.map_err(|error| match error {
+        BodyError::TooLarge => {
+            common::TOO_LARGE.error(format!("The request body is incomplete or longer than {max} bytes."))
         }
-        Err(_) => Err(common::SERIALIZATION.error("The request body did not arrive in time.")),
-    }
+        BodyError::TimedOut => common::SERIALIZATION.error("The request body did not arrive in time."),
+    })
 }
 
 struct Done {

@@ -5,6 +5,7 @@
 
 use super::outbox::{Event, Outbox};
 use super::port::Port;
+use crate::runtime::presence::ConnectionStatus;
 use bytes::BytesMut;
 use model::{
     Millis, Name,
@@ -63,6 +64,8 @@ pub(crate) struct Connection<S> {
     room_made: Millis,
     deliveries: Vec<Delivery>,
     confirms: Vec<Confirm>,
+    /// Bytes from the peer and to it since the beginning.
+    traffic: (u64, u64),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -82,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             room_made: 0,
             deliveries: Vec::new(),
             confirms: Vec::new(),
+            traffic: (0, 0),
         }
     }
 
@@ -115,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Step::Read(Ok(0)) => return "the peer closed the connection".into(),
                 Step::Read(Ok(count)) => {
                     self.received_bytes += count;
+                    self.traffic.0 += count as u64;
                     self.receive();
                 }
                 Step::Wrote(Ok(count)) => self.wrote(count),
@@ -241,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wrote(&mut self, count: usize) {
+        self.traffic.1 += count as u64;
         self.output.wire.advance(count);
         self.flushing = true;
         if self.output.wire.is_empty() {
@@ -301,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match event {
                 Event::Delivery(delivery) => {
                     self.pass_confirms(now);
+                    self.port.count_delivery(&delivery);
                     self.deliveries.push(delivery);
                 }
                 Event::Confirm(confirm) => {
@@ -310,13 +317,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Window(worker, bytes) => self.port.delivered(worker, bytes),
                 Event::Reply(request, reply) => {
                     self.pass(now);
+                    self.port.count_reply(&reply);
                     self.session.reply(request, *reply, now, &mut self.port, &mut self.output);
                     self.receive_rest(now);
                 }
                 Event::Signal(signal) => {
                     self.pass(now);
+                    if let Signal::ConsumerCancelled(consumer) = signal {
+                        self.port.forget_consumer(consumer);
+                    }
                     self.session.signal(signal, now, &mut self.port, &mut self.output);
                 }
+                Event::Inspect(asker) => drop(asker.send(self.status())),
             }
         }
         self.pass(now);
@@ -326,6 +338,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.port.end_turn();
         if self.output.wire.is_empty() {
             self.port.drained();
+        }
+    }
+
+    fn status(&self) -> ConnectionStatus {
+        ConnectionStatus {
+            session: self.session.status(),
+            consumers: self.port.consumers(),
+            received_bytes: self.traffic.0,
+            sent_bytes: self.traffic.1,
+            blocked: self.port.is_blocked(),
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) struct Entrance {
 pub(crate) struct Reception {
     /// Shared state.
     pub(crate) shared: Arc<Shared>,
-    /// Makers of sessions, and the AWS door.
+    /// Makers of sessions, and the HTTP doors.
     pub(crate) protocols: Arc<Protocols>,
     /// Most client connections.
     pub(crate) connections_max: usize,
@@ -210,7 +210,8 @@ impl Reception {
     {
         let now = self.shared.now();
         let Some(make) = &entrance.sessions else {
-            return self.protocols.serve_aws(stream, entrance.door.tls, self.shutdown.clone()).await;
+            let (protocol, shutdown) = (entrance.door.protocol, self.shutdown.clone());
+            return self.protocols.serve_http(protocol, stream, seed, shutdown).await;
         };
         let session = make(seed.clone(), now);
         let outbox = Arc::new(Outbox::default());

@@ -3,6 +3,7 @@
 //! Owns: the order of events per connection, the one wake per batch, the bound on directly delivered bytes.
 //! Refuses: formatting, sockets. Leased and confirmed traffic is bounded elsewhere (credit, connection window).
 
+use crate::runtime::presence::ConnectionStatus;
 use model::{
     command::{Reply, Signal},
     delivery::{Confirm, Delivery, DirectSink},
@@ -14,7 +15,7 @@ use std::sync::{
     Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// Something for a session.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) enum Event {
     Signal(Signal),
     /// So many bytes of the deliveries before count against this worker's window.
     Window(WorkerId, u64),
+    /// An operator asks how the connection is.
+    Inspect(oneshot::Sender<ConnectionStatus>),
 }
 
 #[derive(Default)]

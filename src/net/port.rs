@@ -3,17 +3,19 @@
 //! Owns: login, access checks, names to ids, the flow window's accounting, the end of the connection.
 //! Refuses: bytes of any protocol.
 
+use super::access::Guard;
 use super::outbox::{Event, Outbox};
 use crate::auth::{Refusal, admission::Admission};
 use crate::runtime::dispatcher::Dispatcher;
+use crate::runtime::presence::{ConsumerFacts, Entered, Presence};
 use crate::runtime::shared::Shared;
 use crate::runtime::topology_task::{TopologyRequest, Wish};
 use engine::topology::Queue;
 use engine::worker::command::{Asker, WorkerCommand};
 use model::{
     Millis, Name,
-    command::{Credentials, Op, Publish, Reply, Routed},
-    delivery::{Confirm, Lease, Outcome},
+    command::{Consume, Credentials, Op, Publish, Reply, Routed},
+    delivery::{Confirm, Delivery, Lease, Outcome},
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, ConsumerId, QueueId, RequestId, WorkerId},
     limits,
@@ -21,7 +23,7 @@ use model::{
 };
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Deliveries are reported as written once so many bytes of a worker's window are used, or when nothing is left
 /// to write.
@@ -32,11 +34,12 @@ pub(crate) struct Port {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
     connection: ConnectionId,
-    seed: SessionSeed,
+    presence: Arc<Presence>,
     admission: Arc<Admission>,
     dispatcher: Dispatcher,
-    entered: Option<(Name, Name)>,
-    consumers: FxHashMap<ConsumerId, QueueId>,
+    /// The virtual host and what the user may do there.
+    entered: Option<(Name, Guard)>,
+    consumers: FxHashMap<ConsumerId, (QueueId, Box<Consume>)>,
     local: VecDeque<(RequestId, Reply)>,
     windows: Vec<u64>,
     publishes: bool,
@@ -52,13 +55,16 @@ impl Port {
         admission: Arc<Admission>,
     ) -> Self {
         let connection = shared.enter(outbox.clone());
+        let (since, entered) = (shared.now(), OnceLock::new());
+        let presence = Arc::new(Presence { connection, seed, since, outbox: outbox.clone(), entered });
+        shared.present(presence.clone());
         Self {
             dispatcher: Dispatcher::new(shared.clone(), connection),
             windows: vec![0; shared.mailboxes.len()],
             shared,
             outbox,
             connection,
-            seed,
+            presence,
             admission,
             entered: None,
             consumers: FxHashMap::default(),
@@ -76,6 +82,9 @@ impl Port {
     /// Called before the session is.
     pub(crate) fn begin_turn(&mut self) {
         self.dispatcher.refresh();
+        if let Some((_, guard)) = &mut self.entered {
+            guard.refresh(&self.shared.users);
+        }
     }
 
     /// Called after the session was: sends what it put out on its way.
@@ -107,7 +116,52 @@ impl Port {
 
     /// Folds confirms of split publishes.
     pub(crate) fn confirmed(&mut self, confirm: Confirm) -> Option<Confirm> {
-        self.dispatcher.confirmed(confirm)
+        let confirm = self.dispatcher.confirmed(confirm);
+        self.dispatcher.tally.confirmed += u64::from(confirm.is_some());
+        confirm
+    }
+
+    /// Counts a message on its way to the session.
+    pub(crate) fn count_delivery(&mut self, delivery: &Delivery) {
+        let tally = &mut self.dispatcher.tally;
+        match delivery.lease {
+            Some(_) => tally.delivered += 1,
+            None => tally.delivered_unacked += 1,
+        }
+        tally.redelivered += u64::from(delivery.redelivered);
+    }
+
+    /// Counts what an answer carries to the session.
+    pub(crate) fn count_reply(&mut self, reply: &Reply) {
+        self.dispatcher.tally.fetched += match reply {
+            Reply::Got { delivery: Some(_), .. } => 1,
+            Reply::Received(deliveries) => deliveries.len() as u64,
+            _ => 0,
+        };
+    }
+
+    /// The connection's consumers, for listings.
+    pub(crate) fn consumers(&self) -> Vec<ConsumerFacts> {
+        let consumers = self.consumers.iter();
+        let mut facts: Vec<_> = consumers
+            .map(|(consumer, (queue, consume))| ConsumerFacts {
+                consumer: *consumer,
+                queue: *queue,
+                consume: (**consume).clone(),
+            })
+            .collect();
+        facts.sort_unstable_by_key(|facts| facts.consumer);
+        facts
+    }
+
+    /// The session was told that a consumer is over.
+    pub(crate) fn forget_consumer(&mut self, consumer: ConsumerId) {
+        self.consumers.remove(&consumer);
+    }
+
+    /// Publishers are held back, and this is one.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// Deliveries worth `bytes` of a worker's window were handed to the session.
@@ -137,13 +191,14 @@ impl Port {
         let dropped = self.outbox.dropped();
         if dropped > 0 {
             tracing::info!(
-                peer = &*self.seed.peer,
+                peer = &*self.presence.seed.peer,
                 dropped,
                 "QoS 0 messages dropped: the peer did not keep up"
             );
         }
         self.ask_topology(RequestId(0), Wish::Disconnected);
         self.shared.leave(self.connection);
+        self.shared.absent(self.connection);
     }
 
     fn asker(&self, request: RequestId) -> Asker {
@@ -153,27 +208,50 @@ impl Port {
     fn ask_topology(&mut self, request: RequestId, wish: Wish) {
         // What was published before must be in the mailboxes before a definition changes.
         self.dispatcher.flush();
-        let (_, vhost) = self.entered.clone().unwrap_or_default();
+        let vhost = self.entered.as_ref().map(|(vhost, _)| vhost.clone()).unwrap_or_default();
         let request = TopologyRequest { asker: self.asker(request), vhost, wish };
         if self.shared.definitions.send(request).is_err() {
             tracing::debug!("the broker is shutting down: a request was dropped");
         }
     }
 
-    fn login(&mut self, credentials: &Credentials, vhost: &Name) -> Reply {
-        let decided = self.admission.decide(credentials, &self.seed);
-        let entered = decided.unwrap_or_else(|| {
-            let known = self.shared.users.enter(credentials, vhost, &self.seed, self.admission.anonymous);
-            known.or_else(|refusal| self.admission.otherwise(credentials, &self.seed, refusal))
-        });
-        match entered {
-            Ok(user) => {
-                self.entered = Some((user.clone(), vhost.clone()));
+    /// Name of who enters, and what it may do; nothing yet where only the credentials are checked.
+    fn enter(&mut self, credentials: &Credentials, vhost: &Name) -> Result<(Name, Option<Guard>), Refusal> {
+        self.dispatcher.refresh();
+        let (users, seed) = (&self.shared.users, &self.presence.seed);
+        let topology = self.dispatcher.topology();
+        let exists = |vhost: &str| topology.vhost(vhost).is_some();
+        // Who enters by the door's own rules has the rights that those give.
+        if let Some(decided) = self.admission.decide(credentials, seed) {
+            return decided.map(|user| (user.clone(), Some(Guard::everything(user, vhost.clone()))));
+        }
+        let known = users.enter(credentials, vhost, seed, self.admission.anonymous, exists);
+        match known {
+            Ok(user) if vhost.is_empty() => Ok((user, None)),
+            Ok(user) => Ok((user.clone(), Some(Guard::new(user, vhost.clone(), users)))),
+            Err(refusal) => {
+                let user = self.admission.otherwise(credentials, seed, refusal)?;
+                Ok((user.clone(), Some(Guard::everything(user, vhost.clone()))))
+            }
+        }
+    }
+
+    fn login(&mut self, credentials: &Credentials, vhost: &Name, client: &Name) -> Reply {
+        match self.enter(credentials, vhost) {
+            Ok((user, guard)) => {
+                // AMQP clients first only prove who they are.
+                if !vhost.is_empty() {
+                    let entered =
+                        Entered { user: user.clone(), vhost: vhost.clone(), client: client.clone() };
+                    // A session enters once.
+                    let _ = self.presence.entered.set(entered);
+                    self.entered = guard.map(|guard| (vhost.clone(), guard));
+                }
                 Reply::LoggedIn { user }
             }
             Err(refusal) => {
                 tracing::warn!(
-                    peer = &*self.seed.peer,
+                    peer = &*self.presence.seed.peer,
                     ?credentials,
                     vhost = &**vhost,
                     ?refusal,
@@ -205,21 +283,23 @@ impl Port {
 
     /// Carries out an op: sends it on, or answers it at once.
     fn carry_out(&mut self, request: RequestId, op: Op) -> Result<Option<Reply>, BrokerError> {
-        if let Op::Login { credentials, vhost, .. } = &op {
-            return Ok(Some(self.login(credentials, vhost)));
+        if let Op::Login { credentials, vhost, client } = &op {
+            return Ok(Some(self.login(credentials, vhost, client)));
         }
-        let Some((_, vhost)) = self.entered.clone() else {
+        let Some((vhost, guard)) = &mut self.entered else {
             return Err(BrokerError::new(ErrorKind::NotAllowed, "not logged in"));
         };
+        guard.check_op(&op, self.dispatcher.topology())?;
+        let vhost = vhost.clone();
         let asker = self.asker(request);
         let (queue, command) = match op {
             Op::Consume(consume) => {
                 let queue = self.queue(&vhost, &consume.queue)?.id;
-                self.consumers.insert(consume.consumer, queue);
+                self.consumers.insert(consume.consumer, (queue, Box::new(consume.clone())));
                 (queue, WorkerCommand::Consume { asker, queue, consume })
             }
             Op::Cancel(consumer) => {
-                let Some(queue) = self.consumers.remove(&consumer) else { return Ok(Some(Reply::Done)) };
+                let Some((queue, _)) = self.consumers.remove(&consumer) else { return Ok(Some(Reply::Done)) };
                 (queue, WorkerCommand::Cancel { asker, consumer })
             }
             Op::GroupCredit { group, credit } => {
@@ -269,14 +349,16 @@ impl Port {
 
 impl Broker for Port {
     fn publish(&mut self, publish: Publish) -> Result<Routed, BrokerError> {
-        let Some((_, vhost)) = &self.entered else {
+        let Some((vhost, guard)) = &mut self.entered else {
             return Err(BrokerError::new(ErrorKind::NotAllowed, "not logged in"));
         };
+        guard.check_publish(&publish.message, self.dispatcher.topology())?;
         self.publishes = true;
         self.dispatcher.publish(vhost, publish)
     }
 
     fn settle(&mut self, consumer: ConsumerId, lease: Lease, outcome: Outcome) {
+        self.dispatcher.tally.acknowledged += u64::from(outcome == Outcome::Ack);
         let command = WorkerCommand::Settle { connection: self.connection, consumer, lease, outcome };
         self.dispatcher.send(lease.queue.worker(), command, 0);
     }

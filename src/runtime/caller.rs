@@ -4,6 +4,7 @@
 //! messages received for it return to their queue.
 
 use super::dispatcher::Dispatcher;
+use super::operator::Operation;
 use super::shared::Shared;
 use super::topology_task::{TopologyRequest, Wish};
 use crate::net::outbox::{Event, Outbox};
@@ -11,10 +12,10 @@ use engine::topology::Topology;
 use engine::worker::command::{Asker, WorkerCommand};
 use model::{
     Millis, Name,
-    command::{Op, Publish, Reply, Routed},
-    delivery::{Confirm, Delivery},
+    command::{Op, Publish, QueueStatus, Reply, Routed},
+    delivery::{Confirm, Delivery, Lease, Outcome},
     error::{BrokerError, ErrorKind},
-    ids::{ConfirmToken, ConnectionId, QueueId, RequestId},
+    ids::{ConfirmToken, ConnectionId, ConsumerId, QueueId, RequestId, WorkerId},
     message::Message,
 };
 use rustc_hash::FxHashMap;
@@ -67,7 +68,7 @@ impl Caller {
                 match event {
                     Event::Reply(request, reply) => state.answer(request, *reply),
                     Event::Confirm(confirm) => state.confirm(confirm),
-                    Event::Delivery(_) | Event::Signal(_) | Event::Window(..) => {}
+                    Event::Delivery(_) | Event::Signal(_) | Event::Window(..) | Event::Inspect(_) => {}
                 }
             }
             state.dispatcher.flush();
@@ -97,11 +98,62 @@ impl Caller {
             state.dispatcher.flush();
             answer
         };
-        match answer.await {
-            Ok(Reply::Failed(error)) => Err(error),
-            Ok(reply) => Ok(reply),
-            Err(_) => Err(BrokerError::new(ErrorKind::Unavailable, "the broker is shutting down")),
+        outcome(answer).await
+    }
+
+    /// Carries out an operator's change in `vhost`; `Reply::Failed` comes back as the error.
+    pub(crate) async fn operate(&self, vhost: &Name, operation: Operation) -> Result<Reply, BrokerError> {
+        let answer = {
+            let mut state = self.state();
+            let (asker, answer) = self.ask(&mut state);
+            state.dispatcher.flush();
+            let wish = Wish::Operate(Box::new(operation));
+            let request = TopologyRequest { asker, vhost: vhost.clone(), wish };
+            self.inner.shared.definitions.send(request).map_err(|_| shutting_down())?;
+            answer
+        };
+        outcome(answer).await
+    }
+
+    /// The state of those queues and streams that are there.
+    pub(crate) async fn statuses(&self, queues: &[QueueId]) -> Vec<QueueStatus> {
+        let mut by_worker: FxHashMap<WorkerId, Vec<QueueId>> = FxHashMap::default();
+        queues.iter().for_each(|queue| by_worker.entry(queue.worker()).or_default().push(*queue));
+        let mut answers = Vec::new();
+        {
+            let mut state = self.state();
+            for (worker, queues) in by_worker {
+                let (asker, answer) = self.ask(&mut state);
+                state.dispatcher.send(worker, WorkerCommand::Statuses { asker, queues }, 0);
+                answers.push(answer);
+            }
+            state.dispatcher.flush();
         }
+        let mut statuses = Vec::with_capacity(queues.len());
+        for answer in answers {
+            if let Ok(Reply::Statuses(some)) = answer.await {
+                statuses.extend(some);
+            }
+        }
+        statuses
+    }
+
+    /// Ends a lease taken by [`Op::Get`].
+    pub(crate) fn settle(&self, lease: Lease, outcome: Outcome) {
+        let (connection, consumer) = (self.inner.connection, ConsumerId(0));
+        let mut state = self.state();
+        let command = WorkerCommand::Settle { connection, consumer, lease, outcome };
+        state.dispatcher.send(lease.queue.worker(), command, 0);
+        state.dispatcher.flush();
+    }
+
+    /// A new request and who waits for its answer.
+    fn ask(&self, state: &mut State) -> (Asker, oneshot::Receiver<Reply>) {
+        let request = RequestId(state.next);
+        state.next += 1;
+        let (sender, answer) = oneshot::channel();
+        state.replies.insert(request, sender);
+        (Asker { connection: self.inner.connection, request }, answer)
     }
 
     fn begin(&self, state: &mut State, vhost: &Name, request: RequestId, op: Op) -> Result<(), BrokerError> {
@@ -191,6 +243,14 @@ impl Caller {
     }
 }
 
+async fn outcome(answer: oneshot::Receiver<Reply>) -> Result<Reply, BrokerError> {
+    match answer.await {
+        Ok(Reply::Failed(error)) => Err(error),
+        Ok(reply) => Ok(reply),
+        Err(_) => Err(shutting_down()),
+    }
+}
+
 fn shutting_down() -> BrokerError {
     BrokerError::new(ErrorKind::Unavailable, "the broker is shutting down")
 }
@@ -221,6 +281,11 @@ impl State {
 
     fn answer(&mut self, request: RequestId, reply: Reply) {
         let Some(waiting) = self.replies.remove(&request) else { return };
+        self.dispatcher.tally.fetched += match &reply {
+            Reply::Got { delivery: Some(_), .. } => 1,
+            Reply::Received(deliveries) => deliveries.len() as u64,
+            _ => 0,
+        };
         if let Err(Reply::Received(deliveries)) = waiting.send(reply) {
             self.give_back(deliveries);
         }

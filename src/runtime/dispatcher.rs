@@ -5,6 +5,7 @@
 
 use super::mailbox::Mail;
 use super::shared::{INTERNAL_CONNECTIONS, Shared};
+use super::totals::Tally;
 use engine::topology::{Route, Topology};
 use engine::worker::command::{Targets, WorkerCommand};
 use model::{
@@ -43,6 +44,8 @@ pub(crate) struct Dispatcher {
     direct: Vec<(Arc<Route>, usize, Arc<Message>)>,
     run: Vec<Arc<Message>>,
     split: FxHashMap<ConfirmToken, (u32, bool)>,
+    /// What passed since the last flush.
+    pub(crate) tally: Tally,
 }
 
 impl Dispatcher {
@@ -61,6 +64,7 @@ impl Dispatcher {
             direct: Vec::new(),
             run: Vec::new(),
             split: FxHashMap::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -111,7 +115,14 @@ impl Dispatcher {
         if let (Some(token), 2..) = (confirm, parts) {
             self.split.insert(token, (parts, true));
         }
-        Ok(Routed { destinations: destinations as u32, pending: confirm.is_some() && parts > 0 })
+        let pending = confirm.is_some() && parts > 0;
+        // Dead letters and wills are not published by anyone.
+        if self.connection.0 < INTERNAL_CONNECTIONS {
+            self.tally.published += 1;
+            self.tally.unroutable += u64::from(destinations == 0);
+            self.tally.confirmed += u64::from(confirm.is_some() && !pending);
+        }
+        Ok(Routed { destinations: destinations as u32, pending })
     }
 
     /// Puts the message into one command per worker touched; returns how many.
@@ -213,6 +224,9 @@ impl Dispatcher {
 
     /// Sends every batch on its way and hands direct deliveries to their sinks.
     pub(crate) fn flush(&mut self) {
+        if self.tally != Tally::default() {
+            self.shared.totals.take(&mut self.tally);
+        }
         for (batch, mailbox) in self.batches.iter_mut().zip(&self.shared.mailboxes) {
             mailbox.push_all(&mut batch.mail, batch.bytes);
             batch.bytes = 0;

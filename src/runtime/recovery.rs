@@ -1,6 +1,7 @@
 //! From the data directory to running state: definitions first, then every worker's records in log order.
 
 use super::sessions::{self, Sessions};
+use crate::auth::account::Stored;
 use crate::config::Config;
 use crate::registry::{Behaviours, codec, kept_message_id};
 use engine::topology::{Change, Definitions, settings::Durability};
@@ -21,6 +22,8 @@ pub(crate) struct Recovered {
     pub(crate) definitions: Definitions,
     /// Sessions that outlived their connections.
     pub(crate) sessions: Sessions,
+    /// Users and permissions made at run time.
+    pub(crate) users: Stored,
     /// In the order of their numbers.
     pub(crate) workers: Vec<RecoveredWorker>,
 }
@@ -50,11 +53,16 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     }
     let mut definitions = Definitions::new(count, behaviours);
     let mut sessions = Sessions::default();
+    let mut users = Stored::default();
     // All definitions are in the first worker's log, perhaps behind the messages of their queues (log cleaning). They
     // are read first, so that messages need not be kept aside until their queues are known.
     let mut each = |_, record| {
         if let Record::Define { kind, key, value } = record {
-            define(&mut definitions, &mut sessions, &kind, &key, value, &codecs());
+            match users.restore(&kind, &key, value.as_deref()) {
+                Ok(true) => {}
+                Ok(false) => define(&mut definitions, &mut sessions, &kind, &key, value, &codecs()),
+                Err(error) => tracing::error!(kind = &*kind, error, "a user's record is not readable"),
+            }
         }
     };
     store::definitions(&log_dir(config, 0)?, &RealDisk, &codecs(), &mut each)
@@ -83,7 +91,7 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
         sessions.kept().filter_map(|(slot, value)| kept_message_id(slot, value)).collect();
     workers.iter_mut().for_each(|worker| worker.expect_once(held.clone()));
     let workers = workers.into_iter().map(|worker| replay(config, worker, now)).collect::<Result<_, _>>()?;
-    Ok(Recovered { definitions, sessions, workers })
+    Ok(Recovered { definitions, sessions, users, workers })
 }
 
 fn workers(count: u16, durability: Durability) -> Vec<Worker> {

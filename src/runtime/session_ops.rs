@@ -109,7 +109,6 @@ impl TopologyTask {
             self.end_session(key);
         }
         let present = self.sessions.entry(key).is_some();
-        self.definitions.admit_vhost(&key.0)?;
         let declare = QueueDeclare {
             name: sessions::queue_name(&key.1),
             durable: expiry_ms > 0 || present,
@@ -170,7 +169,7 @@ impl TopologyTask {
     }
 
     /// Ends a session for good: subscriptions, queue, record.
-    fn end_session(&mut self, key: &SessionKey) {
+    pub(super) fn end_session(&mut self, key: &SessionKey) {
         let Some(entry) = self.sessions.entry(key) else { return };
         let subscriptions = std::mem::take(&mut entry.subscriptions);
         let kept = std::mem::take(&mut entry.kept);

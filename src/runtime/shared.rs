@@ -1,7 +1,9 @@
 //! What every task of the broker shares: mailboxes, the topology's latest value, connections, users, the clock.
 
 use super::mailbox::Mailbox;
+use super::presence::Presence;
 use super::topology_task::TopologyRequest;
+use super::totals::Totals;
 use crate::auth::Users;
 use crate::net::outbox::Outbox;
 use engine::topology::Topology;
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) held_bytes: Vec<AtomicU64>,
     /// Each worker's log.
     pub(crate) logs: Vec<Arc<LocalLog>>,
+    /// What went through since the start.
+    pub(crate) totals: Totals,
     /// Open client connections.
     pub(crate) connections: AtomicUsize,
     worker_stats: Vec<Mutex<WorkerStats>>,
@@ -53,6 +57,7 @@ pub(crate) struct Shared {
     memory_short: AtomicBool,
     alarm: AtomicBool,
     registry: RwLock<FxHashMap<ConnectionId, Arc<Outbox>>>,
+    present: RwLock<FxHashMap<ConnectionId, Arc<Presence>>>,
     next_connection: AtomicU64,
     clock: Clock,
 }
@@ -88,11 +93,13 @@ impl Shared {
             message_bytes_max: config.message_bytes_max,
             memory_bytes_max: config.memory_bytes_max,
             logs,
+            totals: Totals::default(),
             connections: AtomicUsize::new(0),
             memory_low: AtomicBool::new(false),
             memory_short: AtomicBool::new(false),
             alarm: AtomicBool::new(false),
             registry: RwLock::default(),
+            present: RwLock::default(),
             next_connection: AtomicU64::new(1),
             clock: Clock { started: Instant::now(), started_ms },
         }
@@ -140,6 +147,31 @@ impl Shared {
     /// Each worker's totals, as of a moment ago.
     pub(crate) fn worker_stats(&self) -> Vec<WorkerStats> {
         self.worker_stats.iter().map(|stats| *stats.lock().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    /// A client's connection is there.
+    pub(crate) fn present(&self, presence: Arc<Presence>) {
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        present.insert(presence.connection, presence);
+    }
+
+    /// A client's connection is gone.
+    pub(crate) fn absent(&self, id: ConnectionId) {
+        self.present.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Every client connection, in the order of their coming.
+    pub(crate) fn presences(&self) -> Vec<Arc<Presence>> {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = present.values().cloned().collect();
+        drop(present);
+        all.sort_unstable_by_key(|presence| presence.connection);
+        all
+    }
+
+    /// Milliseconds since the broker started.
+    pub(crate) fn uptime_ms(&self) -> Millis {
+        self.clock.started.elapsed().as_millis() as Millis
     }
 
     /// A connection's outbox while it is there.

@@ -4,6 +4,7 @@
 //! Refuses: messages, except wills that wait.
 
 use super::dispatcher::Dispatcher;
+use super::operator::Operation;
 use super::sessions::Sessions;
 use super::shared::{Shared, TOPOLOGY_CONNECTION};
 use super::sys_topics::Census;
@@ -40,6 +41,8 @@ pub(crate) struct TopologyRequest {
 pub(crate) enum Wish {
     /// A client's op.
     Op(Op),
+    /// An operator's change.
+    Operate(Box<Operation>),
     /// The asker's connection is over, its workers know already.
     Disconnected,
     /// A queue ended itself.
@@ -127,7 +130,7 @@ impl TopologyTask {
                 match event {
                     Event::Reply(request, reply) => self.worker_answered(request, *reply),
                     Event::Confirm(confirm) => self.worker_answered(RequestId(confirm.token.0), Reply::Done),
-                    Event::Delivery(_) | Event::Signal(_) | Event::Window(..) => {}
+                    Event::Delivery(_) | Event::Signal(_) | Event::Window(..) | Event::Inspect(_) => {}
                 }
             }
             for request in batch.drain(..) {
@@ -242,6 +245,12 @@ impl TopologyTask {
                     self.answer(asker, Reply::Failed(error));
                 }
             }
+            Wish::Operate(operation) => {
+                if let Err(error) = self.operate(asker, &vhost, *operation) {
+                    self.send_changes();
+                    self.answer(asker, Reply::Failed(error));
+                }
+            }
             Wish::Disconnected => {
                 self.definitions.connection_closed(asker.connection);
                 self.session_left(asker.connection, now);
@@ -259,7 +268,7 @@ impl TopologyTask {
         let actor = asker.connection;
         match op {
             Op::DeclareExchange(declare) => {
-                self.definitions.admit_vhost(vhost)?;
+                self.admit(vhost)?;
                 self.definitions.declare_exchange(vhost, actor, declare)?;
             }
             Op::DeleteExchange { name, if_unused } => {
@@ -298,13 +307,21 @@ impl TopologyTask {
         Ok(())
     }
 
+    /// Virtual hosts of AWS accounts and regions come to be when they are first used; others an operator makes.
+    fn admit(&mut self, vhost: &Name) -> Result<(), BrokerError> {
+        if vhost.starts_with("aws:") {
+            self.definitions.admit_vhost(vhost)?;
+        }
+        Ok(())
+    }
+
     fn declare_queue(
         &mut self,
         asker: Asker,
         vhost: &Name,
         declare: QueueDeclare,
     ) -> Result<(), BrokerError> {
-        self.definitions.admit_vhost(vhost)?;
+        self.admit(vhost)?;
         let name = declare.name.clone();
         let outcome = self.definitions.declare_queue(vhost, asker.connection, declare)?;
         match outcome.queue {

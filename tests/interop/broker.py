@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("WAYSTATION_BIN", ROOT / "target/release/waystation"))
 CERTIFICATES = ROOT / "certs/out"
 
-DOORS = ("amqp", "mqtt", "stomp", "aws")
+DOORS = ("amqp", "mqtt", "stomp", "aws", "management")
 TLS_DOORS = ("amqps", "mqtts", "stomps")
 UNUSED_DOORS = ("mqtt-ws", "stomp-ws")
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 const WAYSTATION_DATA: &str = "--data";
 const WAYSTATION_AMQP: &str = "--amqp-listen";
 const WAYSTATION_MQTT: &str = "--mqtt-listen";
-const WAYSTATION_OFF: [&str; 4] = ["--mqtt-ws-listen", "--stomp-listen", "--stomp-ws-listen", "--aws-listen"];
+const WAYSTATION_OFF: [&str; 5] =
+    ["--mqtt-ws-listen", "--stomp-listen", "--stomp-ws-listen", "--aws-listen", "--management-listen"];
 
 /// How long a broker may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@ mod config;
 mod convert;
 mod errors;
 mod frame;
+pub mod plain;
 mod session;
 
 pub use config::AmqpConfig;

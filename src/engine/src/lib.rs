@@ -7,6 +7,7 @@
 pub mod binding;
 pub mod exchange;
 pub mod filter;
+pub mod pattern;
 pub(crate) mod queue;
 pub(crate) mod retained;
 pub mod stream;

@@ -309,6 +309,8 @@ pub enum Reply {
     Received(Vec<Delivery>),
     /// State of a queue.
     Status(QueueStatus),
+    /// State of each queue asked for that is there.
+    Statuses(Vec<QueueStatus>),
     /// Shard and offset of each record.
     Appended(Vec<(u32, u64)>),
     /// A piece of a shard.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod message;
 pub mod record;
 pub mod session;
+pub mod status;
 pub mod value;
 pub mod wire;
 

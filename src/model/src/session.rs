@@ -18,6 +18,7 @@ use crate::{
     delivery::{Confirm, Delivery, Lease, Outcome},
     error::BrokerError,
     ids::{ConsumerId, RequestId},
+    status::SessionStatus,
     wire::Wire,
 };
 use bytes::BytesMut;
@@ -96,6 +97,11 @@ pub trait Session: Send {
 
     /// When to be called next without anything else happening (heartbeats, keep-alive, login time-out).
     fn next_tick(&self) -> Option<Millis>;
+
+    /// What listings say of the connection now.
+    fn status(&self) -> SessionStatus {
+        SessionStatus::default()
+    }
 
     /// The connection is over. Last words to the broker (wills, session state); nothing can be sent to the peer.
     fn closed(&mut self, now: Millis, broker: &mut dyn Broker);

@@ -28,6 +28,11 @@ impl Confirms {
         self.first + self.settled.len() as u64 - 1
     }
 
+    /// Publishes that wait for their answer, and settled ones behind them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.settled.len()
+    }
+
     /// Publish `seq` is safe, or was refused. Unknown and repeated numbers are ignored.
     pub(crate) fn settle(&mut self, seq: u64, accepted: bool) {
         let at = seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());

@@ -201,6 +201,7 @@ impl Amqp091Session {
             Some(name) => Name::from(name),
             None => self.seed.peer.clone(),
         };
+        self.client_properties = client_properties.clone();
         self.mechanism = method::name(&start_ok.mechanism);
         let response = start_ok.response.as_bytes();
         match sasl::credentials(&self.mechanism, response, &self.config, &self.seed) {

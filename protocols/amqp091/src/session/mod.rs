@@ -6,7 +6,7 @@ mod connection;
 mod consume;
 mod deliver;
 mod exchange_methods;
-mod inspect;
+pub(crate) mod inspect;
 mod io;
 mod names;
 mod pending;
@@ -14,6 +14,7 @@ mod publish;
 mod queue_methods;
 mod sasl;
 mod settle;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -40,6 +41,8 @@ use model::{
     delivery::{Confirm, Delivery},
     ids::{ConsumerId, RequestId},
     session::{Broker, Output, Session, SessionSeed},
+    status::SessionStatus,
+    value::Table,
 };
 use names::Names;
 use pending::Pending;
@@ -60,6 +63,8 @@ pub struct Amqp091Session {
     mechanism: Name,
     credentials: Option<Credentials>,
     client: Name,
+    /// What the client told of itself, for listings.
+    client_properties: Table,
     user: Name,
     vhost: Name,
     channel_max: u16,
@@ -100,6 +105,7 @@ impl Amqp091Session {
             mechanism: Name::new(),
             credentials: None,
             client: Name::new(),
+            client_properties: Table::new(),
             user: Name::new(),
             vhost: Name::new(),
             channel_max: 0,
@@ -409,6 +415,10 @@ impl Session for Amqp091Session {
         }
         let send = self.last_sent + self.heartbeat_ms / 2;
         Some(send.min(self.last_received + 2 * self.heartbeat_ms))
+    }
+
+    fn status(&self) -> SessionStatus {
+        self.describe()
     }
 
     fn closed(&mut self, _now: Millis, _broker: &mut dyn Broker) {

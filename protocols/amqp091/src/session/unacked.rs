@@ -70,6 +70,11 @@ impl Unacked {
         all.into_iter().for_each(|(tag, held)| self.push(tag, held));
     }
 
+    /// How many wait for an answer.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
     /// Keeps the queue within twice what is outstanding, at constant cost per take.
     fn compact(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.held.is_none()) {

@@ -13,6 +13,7 @@ pub(crate) mod spread;
 use crate::{
     binding::{Binding, BindingId},
     subscription::{SessionKey, Target, tree::Tree},
+    topology::policies::{self, Applied},
 };
 use headers::Headers;
 use model::{Name, behaviour::Behaviour, definition::ExchangeDeclare, message::Message};
@@ -80,6 +81,7 @@ pub struct Exchange {
     sessions: Tree<SessionKey, Target>,
     hash_of: HashOf,
     draw: Draw,
+    pub(crate) applied: Option<Arc<Applied>>,
 }
 
 /// Something in an exchange that a message matches.
@@ -111,6 +113,7 @@ impl Exchange {
             sessions: Tree::new(),
             hash_of,
             draw: Draw::default(),
+            applied: None,
         }
     }
 
@@ -121,6 +124,12 @@ impl Exchange {
         exchange.patterns = self.patterns.clone();
         exchange.sessions = self.sessions.clone();
         exchange
+    }
+
+    /// The same under other policies.
+    pub(crate) fn under(&self, applied: Option<Arc<Applied>>) -> Self {
+        let own = self.declare.arguments.str("alternate-exchange").map(Name::from);
+        Self { alternate: policies::alternate(own, applied.as_deref()), applied, ..self.clone() }
     }
 
     /// There from the beginning, not to be deleted.

@@ -5,6 +5,7 @@
 //! anything else that a worker knows.
 
 pub mod definitions;
+pub mod policies;
 pub mod policy;
 pub(crate) mod record;
 pub mod route;
@@ -26,6 +27,7 @@ use model::{
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, QueueId},
 };
+use policies::{Applied, Policies};
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use settings::QueueSettings;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub struct Queue {
     pub declare: QueueDeclare,
     /// The connection that an exclusive queue belongs to.
     pub owner: Option<ConnectionId>,
+    pub(crate) applied: Option<Arc<Applied>>,
 }
 
 impl Queue {
@@ -88,6 +91,15 @@ pub(crate) struct GroupFilter {
     pub(crate) filter: Name,
 }
 
+/// What operators say of a vhost; it means nothing to the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// In words.
+    pub text: Name,
+    /// Labels.
+    pub tags: Vec<Name>,
+}
+
 /// One namespace.
 #[derive(Clone)]
 pub struct Vhost {
@@ -96,6 +108,8 @@ pub struct Vhost {
     pub(crate) queues: RedBlackTreeMapSync<Name, Arc<Queue>>,
     pub(crate) inbound: RedBlackTreeSetSync<Inbound>,
     pub(crate) groups: RedBlackTreeSetSync<GroupFilter>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) description: Arc<Description>,
 }
 
 impl Vhost {
@@ -106,12 +120,19 @@ impl Vhost {
             queues: RedBlackTreeMapSync::new_sync(),
             inbound: RedBlackTreeSetSync::new_sync(),
             groups: RedBlackTreeSetSync::new_sync(),
+            policies: Arc::default(),
+            description: Arc::default(),
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// What operators say of it.
+    pub fn description(&self) -> &Description {
+        &self.description
     }
 
     /// A queue by name.

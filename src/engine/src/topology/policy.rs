@@ -158,6 +158,32 @@ pub fn settings(vhost: &str, declare: &QueueDeclare) -> Result<QueueSettings, Br
     })
 }
 
+/// Whether queues of this kind take the argument.
+pub(crate) fn suits(argument: &str, kind: QueueKind) -> bool {
+    let refused = match kind {
+        QueueKind::Classic => NOT_FOR_CLASSIC.as_slice(),
+        QueueKind::Quorum => NOT_FOR_QUORUM.as_slice(),
+        QueueKind::Stream => NOT_FOR_STREAM.as_slice(),
+    };
+    !refused.contains(&argument)
+}
+
+/// An age like `7D` in milliseconds: a number and a unit.
+pub(crate) fn age_ms(text: &str) -> Option<u64> {
+    let (at, unit) = text.char_indices().next_back()?;
+    let seconds: u64 = match unit {
+        'Y' => 365 * 86_400,
+        'M' => 30 * 86_400,
+        'D' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        's' => 1,
+        _ => return None,
+    };
+    let count = text.get(..at).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    count.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000)
+}
+
 /// Arguments of one queue, with what its errors must say.
 struct Args<'a> {
     table: &'a Table,
@@ -339,23 +365,9 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// `7D`: a number and a unit.
     fn max_age(&self) -> Result<Option<u64>, BrokerError> {
         let Some(text) = self.text("x-max-age")? else { return Ok(None) };
-        let age = text.char_indices().next_back().and_then(|(at, unit)| {
-            let seconds: u64 = match unit {
-                'Y' => 365 * 86_400,
-                'M' => 30 * 86_400,
-                'D' => 86_400,
-                'h' => 3_600,
-                'm' => 60,
-                's' => 1,
-                _ => return None,
-            };
-            let count = text.get(..at).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-            count.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1_000)
-        });
-        age.map(Some).ok_or_else(|| self.invalid("x-max-age", "invalid_max_age"))
+        age_ms(text).map(Some).ok_or_else(|| self.invalid("x-max-age", "invalid_max_age"))
     }
 }
 

@@ -2,17 +2,22 @@
 //!
 //! | kind | object |
 //! |---|---|
-//! | `vhost` | `name` |
+//! | `vhost` | `name`, and where operators said something of it `description tags` |
 //! | `exchange` | `vhost name kind auto_delete internal arguments` |
 //! | `queue` | `vhost name id auto_delete arguments` |
 //! | `binding` | `vhost source to name key arguments`, `to` is `queue` or `exchange` |
+//! | `policy`, `operator-policy` | `vhost name pattern apply_to priority definition` |
 //! | `queue-numbers` | `next`: queue numbers below it may be taken |
 
 use super::{
-    Queue,
+    Description, Queue,
+    policies::{ApplyTo, Policy},
     value_json::{table_from_json, table_to_json},
 };
-use crate::binding::{Binding, BindingId};
+use crate::{
+    binding::{Binding, BindingId},
+    pattern::Pattern,
+};
 use bytes::Bytes;
 use model::{
     Name,
@@ -27,6 +32,8 @@ pub(crate) const VHOST: &str = "vhost";
 pub(crate) const EXCHANGE: &str = "exchange";
 pub(crate) const QUEUE: &str = "queue";
 pub(crate) const BINDING: &str = "binding";
+pub(crate) const POLICY: &str = "policy";
+pub(crate) const OPERATOR_POLICY: &str = "operator-policy";
 pub(crate) const NUMBERS: &str = "queue-numbers";
 
 /// A definition for the log: kind, key, and its JSON.
@@ -45,8 +52,10 @@ fn definition(kind: &'static str, names: &[&str], value: &Json) -> Definition {
     Definition { kind, key: key(names), value: value.to_string().into() }
 }
 
-pub(crate) fn vhost(name: &str) -> Definition {
-    definition(VHOST, &[name], &json!({ "name": name }))
+pub(crate) fn vhost(name: &str, description: &Description) -> Definition {
+    let tags: Vec<&str> = description.tags.iter().map(|tag| &**tag).collect();
+    let value = json!({ "name": name, "description": &*description.text, "tags": tags });
+    definition(VHOST, &[name], &value)
 }
 
 pub(crate) fn numbers(next: u64) -> Definition {
@@ -92,6 +101,18 @@ pub(crate) fn binding(vhost: &str, binding: &Binding) -> Definition {
     });
     let arguments = BindingId::of(of).arguments;
     definition(BINDING, &[vhost, &of.source, to, name, &of.key, &arguments], &value)
+}
+
+pub(crate) fn policy(vhost: &str, operator: bool, policy: &Policy) -> Definition {
+    let value = json!({
+        "vhost": vhost,
+        "name": &*policy.name,
+        "pattern": policy.pattern.as_str(),
+        "apply_to": policy.apply_to.as_str(),
+        "priority": policy.priority,
+        "definition": table_to_json(&policy.definition),
+    });
+    definition(if operator { OPERATOR_POLICY } else { POLICY }, &[vhost, &policy.name], &value)
 }
 
 /// A definition from the log, to be read member by member.
@@ -152,6 +173,26 @@ impl Stored {
             ..QueueDeclare::default()
         };
         Ok((QueueId(self.number("id")?), declare))
+    }
+
+    pub(crate) fn description(&self) -> Description {
+        let text = |json: &Json| json.as_str().map(Name::from);
+        let tags = self.json.get("tags").and_then(Json::as_array).into_iter().flatten();
+        Description {
+            text: self.json.get("description").and_then(text).unwrap_or_default(),
+            tags: tags.filter_map(text).collect(),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Result<Policy, BrokerError> {
+        let pattern = Pattern::compile(&self.name("pattern")?);
+        Ok(Policy {
+            name: self.name("name")?,
+            pattern: pattern.map_err(|reason| malformed(&self.kind, &self.key, &reason))?,
+            apply_to: ApplyTo::parse(&self.name("apply_to")?).ok_or_else(|| self.wrong("apply_to"))?,
+            priority: self.member("priority")?.as_i64().ok_or_else(|| self.wrong("priority"))?,
+            definition: self.table("definition")?,
+        })
     }
 
     pub(crate) fn binding(&self) -> Result<BindingDefinition, BrokerError> {

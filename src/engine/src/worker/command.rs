@@ -123,6 +123,13 @@ pub enum WorkerCommand {
         /// Queue.
         queue: QueueId,
     },
+    /// Does not count as use of the queues. -> `Statuses` of those that are there
+    Statuses {
+        /// Whom to answer.
+        asker: Asker,
+        /// Queues and streams.
+        queues: Vec<QueueId>,
+    },
     /// -> `Count`
     Purge {
         /// Whom to answer.

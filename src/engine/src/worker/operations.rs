@@ -14,7 +14,7 @@ use crate::{
 };
 use model::{
     Millis, Name,
-    command::{Consume, Reply},
+    command::{Consume, QueueStatus, Reply},
     error::{BrokerError, ErrorKind},
     ids::{ConnectionId, ConsumerId, QueueId},
     message::Message,
@@ -81,6 +81,10 @@ impl Worker {
                     Place::Stream(stream) => Some((Reply::Status(stream.status()), false)),
                 });
             }
+            WorkerCommand::Statuses { asker, queues } => {
+                let statuses = queues.iter().filter_map(|queue| self.status_of(*queue)).collect();
+                effects.replies.push((asker, Reply::Statuses(statuses)));
+            }
             WorkerCommand::Purge { asker, queue } => self.purge(asker, queue, now, effects),
             WorkerCommand::Append { asker, stream, messages } => {
                 let usual = self.durability;
@@ -92,6 +96,13 @@ impl Worker {
                 });
             }
             _ => {}
+        }
+    }
+
+    fn status_of(&self, queue: QueueId) -> Option<QueueStatus> {
+        match self.places.get(*self.ids.get(&queue)? as usize)? {
+            Place::Queue(queue) => Some(queue.status()),
+            Place::Stream(stream) => Some(stream.status()),
         }
     }
 

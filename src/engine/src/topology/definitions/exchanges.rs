@@ -6,7 +6,7 @@ use super::{
 use crate::{
     binding::BindingId,
     exchange::{Exchange, ExchangeKind, delay, spread},
-    topology::{Vhost, policy, value_json::is_within_limits},
+    topology::{Description, Vhost, policy, value_json::is_within_limits},
 };
 use model::{
     Name,
@@ -38,9 +38,24 @@ impl Definitions {
         let existed = self.topology.vhost(name).is_some();
         if !existed {
             self.add_vhost(name);
-            self.write(record::vhost(name));
+            self.write(record::vhost(name, &Description::default()));
         }
         Outcome { existed, queue: None }
+    }
+
+    /// Notes what operators say of a vhost. Errors: `NotFound`.
+    pub fn describe_vhost(&mut self, name: &Name, description: Description) -> Result<Outcome, BrokerError> {
+        if *self.vhost(name)?.description() != description {
+            self.write(record::vhost(name, &description));
+            self.restore_description(name, description);
+        }
+        Ok(Outcome { existed: true, queue: None })
+    }
+
+    pub(super) fn restore_description(&mut self, name: &Name, description: Description) {
+        if let Some(vhost) = self.topology.vhost_mut(name) {
+            vhost.description = Arc::new(description);
+        }
     }
 
     /// Like [`Self::ensure_vhost`], at a client's wish: a new one is refused once there are
@@ -80,8 +95,13 @@ impl Definitions {
         queues.into_iter().for_each(|queue| self.queue_ended(queue));
         let exchanges: Vec<Name> = vhost.exchanges().map(|exchange| exchange.name.clone()).collect();
         exchanges.iter().for_each(|exchange| drop(self.drop_exchange(name, exchange)));
+        for operator in [false, true] {
+            for policy in vhost.policies().of(operator).values() {
+                self.erase(record::policy(name, operator, policy));
+            }
+        }
         self.topology.remove_vhost(name);
-        self.erase(record::vhost(name));
+        self.erase(record::vhost(name, vhost.description()));
         Outcome { existed: true, queue: None }
     }
 
@@ -135,6 +155,7 @@ impl Definitions {
         alter(&mut declare.arguments, arguments);
         let compiled = self.compile_exchange(vhost, declare)?;
         let exchange = current.altered((*compiled.declare).clone(), compiled.behaviour);
+        let exchange = exchange.under(current.applied.clone());
         if exchange.declare.durable {
             self.write(record::exchange(vhost, &exchange.declare));
         }
@@ -221,7 +242,8 @@ impl Definitions {
             spread::check(&declare)?;
         }
         let behaviour = self.factory.exchange(vhost, &declare.kind, &declare.name, &declare.arguments)?;
-        Ok(Exchange::new(vhost.clone(), kind, declare, behaviour))
+        let applied = self.vhost(vhost)?.policies().for_exchange(&declare.name);
+        Ok(Exchange::new(vhost.clone(), kind, declare, behaviour).under(applied))
     }
 
     pub(super) fn put_exchange(&mut self, exchange: Exchange) {

@@ -10,6 +10,7 @@
 
 mod bindings;
 mod exchanges;
+mod policies;
 mod queues;
 mod restore;
 mod subscriptions;

@@ -4,7 +4,12 @@ use super::{
     Asker, Definitions, Outcome, WorkerCommand, check_name_length, check_not_reserved, exchanges::alter,
     record,
 };
-use crate::topology::{Queue, policy, settings::QueueSettings};
+use crate::topology::{
+    Queue,
+    policies::{self, Applied},
+    policy,
+    settings::QueueSettings,
+};
 use model::{
     Name,
     definition::{Destination, QueueDeclare},
@@ -43,16 +48,32 @@ impl Definitions {
             return Err(BrokerError::not_found("queue", &declare.name, vhost));
         }
         check_queue_name(&declare.name, actor)?;
-        let settings = Arc::new(policy::settings(vhost, &declare)?);
+        let (settings, applied) = self.settings_of(vhost, &declare)?;
         let queue = Queue {
             id: self.next_queue_id(),
             name: declare.name.clone(),
             vhost: vhost.clone(),
             owner: declare.exclusive.then_some(actor),
             settings,
+            applied,
             declare: QueueDeclare { attach: false, ..declare },
         };
         Ok(Outcome { existed: false, queue: Some(self.add_queue(queue)) })
+    }
+
+    /// The settings of a queue under the policies of its vhost, and what applies.
+    pub(super) fn settings_of(
+        &self,
+        vhost: &Name,
+        declare: &QueueDeclare,
+    ) -> Result<(Arc<QueueSettings>, Option<Arc<Applied>>), BrokerError> {
+        let own = policy::settings(vhost, declare)?;
+        let applied = self.vhost(vhost)?.policies().for_queue(&declare.name, own.kind);
+        let settings = match &applied {
+            Some(applied) => policies::settings(vhost, declare, Some(applied))?,
+            None => own,
+        };
+        Ok((Arc::new(settings), applied))
     }
 
     /// Puts a queue into the topology, its worker and, if that is its nature, the log.
@@ -94,7 +115,7 @@ impl Definitions {
         let current = self.topology.accessible_queue(vhost, name, actor)?;
         let mut declare = current.declare.clone();
         alter(&mut declare.arguments, arguments);
-        let settings = policy::settings(vhost, &declare)?;
+        let settings = policies::settings(vhost, &declare, current.applied())?;
         if let Some(argument) = fixed_argument(&current.settings, &settings) {
             let text = format!("'{argument}' of queue '{name}' in vhost '{vhost}' can not be changed");
             return Err(BrokerError::new(ErrorKind::Precondition, text));

@@ -1,8 +1,8 @@
 //! The topology from the log. Records may come in any order and repeat; the last one of a key counts, and what they say
-//! is built at the end: vhosts, exchanges, queues, bindings.
+//! is built at the end: vhosts, policies, exchanges, queues, bindings.
 
 use super::{Definitions, record};
-use crate::topology::{Queue, policy, record::Stored};
+use crate::topology::{Queue, record::Stored};
 use bytes::Bytes;
 use model::{
     Name,
@@ -10,7 +10,15 @@ use model::{
 };
 use std::sync::Arc;
 
-const KINDS: [&str; 5] = [record::VHOST, record::EXCHANGE, record::QUEUE, record::BINDING, record::NUMBERS];
+const KINDS: [&str; 7] = [
+    record::VHOST,
+    record::POLICY,
+    record::OPERATOR_POLICY,
+    record::EXCHANGE,
+    record::QUEUE,
+    record::BINDING,
+    record::NUMBERS,
+];
 
 impl Definitions {
     /// Takes one definition record; false when its kind belongs to someone else. `None` removes.
@@ -42,7 +50,18 @@ impl Definitions {
             self.next_number = self.reserved;
         }
         for vhost in of(record::VHOST) {
-            self.restored_vhost(&vhost?.name("name")?);
+            let vhost = vhost?;
+            let name = vhost.name("name")?;
+            self.restored_vhost(&name);
+            self.restore_description(&name, vhost.description());
+        }
+        for (kind, operator) in [(record::POLICY, false), (record::OPERATOR_POLICY, true)] {
+            for stored in of(kind) {
+                let stored = stored?;
+                let vhost = stored.name("vhost")?;
+                self.restored_vhost(&vhost);
+                self.restore_policy(&vhost, operator, stored.policy()?);
+            }
         }
         for stored in of(record::EXCHANGE) {
             self.restore_exchange(&stored?)?;
@@ -87,8 +106,8 @@ impl Definitions {
             return Err(BrokerError::new(ErrorKind::Unavailable, text));
         }
         self.restored_vhost(&vhost);
-        let settings = Arc::new(policy::settings(&vhost, &declare)?);
-        let queue = Queue { id, name: declare.name.clone(), vhost, settings, declare, owner: None };
+        let (settings, applied) = self.settings_of(&vhost, &declare)?;
+        let queue = Queue { id, name: declare.name.clone(), vhost, settings, declare, owner: None, applied };
         self.next_number = self.next_number.max(id.number() + 1);
         self.reserved = self.reserved.max(self.next_number);
         self.create_queue(&Arc::new(queue));

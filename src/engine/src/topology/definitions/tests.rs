@@ -342,7 +342,7 @@ fn restore_names_what_it_can_not_build() {
         },
     );
     definitions.restore(&dangling.kind.into(), &dangling.key, Some(dangling.value));
-    let vhost = record::vhost("/");
+    let vhost = record::vhost("/", &crate::topology::Description::default());
     definitions.restore(&vhost.kind.into(), &vhost.key, Some(vhost.value));
     assert_eq!(definitions.finish_restore().unwrap(), ["no queue 'gone' in vhost '/'"]);
     definitions.restore(&"queue".into(), &"k".into(), Some("{".into()));
