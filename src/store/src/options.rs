@@ -34,7 +34,8 @@ impl Default for LogOptions {
         Self {
             segment_bytes: 64 * 1024 * 1024,
             first_segment_bytes: 4 * 1024 * 1024,
-            spares_max: 2,
+            // A snapshot frees two segments at a time, and may be one or two late.
+            spares_max: 4,
             prepare_spares: true,
             commit_bytes_max: model::limits::COMMIT_BYTES_MAX,
             settle_after: Duration::from_millis(100),

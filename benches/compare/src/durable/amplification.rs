@@ -61,7 +61,8 @@ fn print(options: &Options, subject: &Subject, load: &str, drive: impl Fn(&Broke
 }
 
 fn flow(options: &Options, subject: &Subject, broker: &Broker, runtime: &Handle) -> io::Result<u64> {
-    let mut shape = Shape::new(1, 1, BYTES, options.duration);
+    // Long enough that what a log prepares once, at its start, does not weigh much.
+    let mut shape = Shape::new(1, 1, BYTES, options.duration * 4);
     shape.confirmed = true;
     let row = amqp::Row { shape, manual_ack: true, queues: subject.queue };
     Ok(runtime.block_on(amqp::run(broker.amqp, &row))?.received)
