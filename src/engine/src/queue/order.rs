@@ -45,6 +45,11 @@ impl Fifo {
         self.returned.len()
     }
 
+    /// True when more than so many messages below a number are ready, all of them below `next`.
+    pub(crate) fn has_before(&self, seq: u64, more_than: usize) -> bool {
+        self.returned.range(..seq).nth(more_than).is_some()
+    }
+
     fn peek(&mut self, slots: &Slots) -> Option<u64> {
         if let Some(seq) = self.returned.first() {
             return Some(*seq);

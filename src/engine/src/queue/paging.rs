@@ -104,11 +104,12 @@ impl Queue {
                 found.count as usize >= limits.page_messages || found.cost_bytes >= limits.page_bytes;
             let slot = self.slots.find(found.end()).filter(|slot| slot.is_untouched() && !slot.paged);
             match slot {
-                Some(slot) if !is_full => found.add(&slot.message),
+                _ if is_full => return Some(found),
+                Some(slot) => found.add(&slot.message),
                 None if (found.count as usize) < limits.page_messages.div_ceil(16) => {
                     found = Writing::begin(found.end() + 1);
                 }
-                _ => return Some(found),
+                None => return Some(found),
             }
         }
         self.cold.growing = Some(found);
@@ -179,7 +180,9 @@ impl Queue {
         let Order::Fifo(fifo) = &self.order else { return };
         let Some(next) = self.cold.first_cold() else { return };
         let page = next.page;
-        if !self.cold.asked.is_empty() || fifo.returned() > next.cold as usize || !self.wants_head() {
+        // What is ready behind the page must wait for it.
+        let is_far = fifo.has_before(page.first, next.cold as usize);
+        if !self.cold.asked.is_empty() || is_far || !self.wants_head() {
             return;
         }
         self.ask_for(page, turn);
