@@ -17,7 +17,7 @@ use engine::worker::{
 };
 use model::{
     Millis, Name,
-    command::Publish,
+    command::{Publish, Reply},
     delivery::{Confirm, Lease, Outcome},
     ids::{ConfirmToken, ConnectionId, ConsumerId, Lsn, RequestId, WorkerId},
 };
@@ -39,6 +39,7 @@ struct Staged {
     now: Vec<Event>,
     durable: Vec<Event>,
     window: u64,
+    durable_window: u64,
     touched: bool,
 }
 
@@ -239,19 +240,27 @@ impl WorkerTask {
     }
 
     /// Sorts the turn's effects by connection. Deliveries go before confirms: who subscribes to what it publishes
-    /// sees the message first, as with mosquitto.
+    /// sees the message first, as with mosquitto. What a stream shows waits for the disk: a reader goes on behind the
+    /// offset that it saw, so after a crash that offset may not belong to another record.
     fn stage(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         for (asker, reply) in effects.replies.drain(..) {
-            self.peer(asker.connection).now.push(Event::Reply(asker.request, Box::new(reply)));
+            let shows_stream = matches!(&reply, Reply::Records { records, .. } if !records.is_empty());
+            let peer = self.peer(asker.connection);
+            let events = if shows_stream { &mut peer.durable } else { &mut peer.now };
+            events.push(Event::Reply(asker.request, Box::new(reply)));
         }
         for (connection, signal) in effects.signals.drain(..) {
             self.peer(connection).now.push(Event::Signal(signal));
         }
         for (connection, delivery) in effects.deliveries.drain(..) {
             let peer = self.peer(connection);
-            peer.window += delivery.message.cost_bytes() as u64;
-            peer.now.push(Event::Delivery(delivery));
+            let (events, window) = match delivery.offset {
+                Some(_) => (&mut peer.durable, &mut peer.durable_window),
+                None => (&mut peer.now, &mut peer.window),
+            };
+            *window += delivery.message.cost_bytes() as u64;
+            events.push(Event::Delivery(delivery));
         }
         for (connection, confirm) in effects.confirms.drain(..) {
             self.peer(connection).now.push(Event::Confirm(confirm));
@@ -272,12 +281,16 @@ impl WorkerTask {
             let Some(peer) = self.peers.get_mut(&connection) else { continue };
             peer.touched = false;
             let window = std::mem::take(&mut peer.window);
+            let durable_window = std::mem::take(&mut peer.durable_window);
             let Some(outbox) = &peer.outbox else {
                 self.peers.remove(&connection);
                 continue;
             };
             if window > 0 {
                 peer.now.push(Event::Window(self.id, window));
+            }
+            if durable_window > 0 {
+                peer.durable.push(Event::Window(self.id, durable_window));
             }
             outbox.push_all(&mut peer.now);
             if !peer.durable.is_empty() {

@@ -165,6 +165,12 @@ impl Queue {
         connections.remove_if_idle(place);
     }
 
+    /// What was deleted may not come back after a crash, so the answer waits for the disk: SQS promises that for FIFO
+    /// queues only.
+    pub(crate) fn settles_for_good(&self) -> bool {
+        self.settings.fifo && self.settings.durable
+    }
+
     /// Settles by handle. What was settled before counts as done.
     /// Errors: `Precondition` when the lease of a FIFO message ran out.
     pub(crate) fn delete_by_handle(

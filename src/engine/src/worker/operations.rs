@@ -64,7 +64,10 @@ impl Worker {
             WorkerCommand::Delete { asker, lease, generation } => {
                 // What is settled already, even with its whole queue, counts as done.
                 let answer = self.with(lease.queue, now, effects, |place, turn| match place {
-                    Place::Queue(queue) => at_once(queue.delete_by_handle(lease.seq, generation, turn)),
+                    Place::Queue(queue) => {
+                        let done = at_once(queue.delete_by_handle(lease.seq, generation, turn));
+                        done.map(|(reply, _)| (reply, queue.settles_for_good()))
+                    }
                     Place::Stream(stream) => refused(stream.unsupported("delete")),
                 });
                 reply(asker, answer.unwrap_or_else(|| at_once(Ok(()))), effects);
