@@ -57,6 +57,7 @@ settings! {
     "log.segment_bytes" "log-segment-bytes" "67108864" "size of a log segment";
     "log.budget_bytes" "log-budget-bytes" "1073741824" "log size from which dead segments are cleaned";
     "log.snapshot_bytes" "log-snapshot-bytes" "134217728" "log between two snapshots of the state; at most budget / 4";
+    "log.page_bytes" "log-page-bytes" "8388608" "size of the files that hold the middle of a long queue or stream";
     "durability" "durability" "always" "confirm messages when they are on the disk: always, or interval";
     "durability_interval_ms" "durability-interval-ms" "1000" "most that durability interval may lose, milliseconds";
     "workers" "workers" "0" "queue workers; 0 is half the cores";
@@ -94,6 +95,8 @@ pub struct Config {
     pub log_budget_bytes: u64,
     /// Log between two snapshots, bytes.
     pub snapshot_bytes: u64,
+    /// Messages in one page file, bytes.
+    pub page_bytes: u64,
     /// When messages are confirmed.
     pub durability: Durability,
     /// Between two syncs of what nobody waits for, milliseconds.
@@ -350,6 +353,7 @@ impl Raw {
             segment_bytes: self.number_in("log.segment_bytes", 1 << 20..=1 << 30)?,
             log_budget_bytes: self.number("log.budget_bytes")?,
             snapshot_bytes: self.number_in("log.snapshot_bytes", 1 << 20..=1 << 40)?,
+            page_bytes: self.number_in("log.page_bytes", 1 << 16..=1 << 30)?,
             durability: self.durability()?,
             durability_interval_ms: self
                 .number_in("durability_interval_ms", 1..=DURABILITY_INTERVAL_HIGHEST)?,

@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// How long a publish waits for room before its caller is told to come again. Less than an SDK waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A cheap handle to the broker.
 #[derive(Clone)]
 pub(crate) struct Caller {
@@ -87,6 +90,9 @@ impl Caller {
 
     /// Carries out an op in `vhost`; `Reply::Failed` comes back as the error.
     pub(crate) async fn op(&self, vhost: &Name, op: Op) -> Result<Reply, BrokerError> {
+        if matches!(op, Op::Append { .. }) {
+            self.room().await?;
+        }
         let answer = {
             let mut state = self.state();
             state.dispatcher.refresh();
@@ -213,8 +219,8 @@ impl Caller {
         vhost: &Name,
         messages: Vec<Arc<Message>>,
     ) -> Vec<Result<Routed, BrokerError>> {
-        while self.inner.shared.publishers_wait() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        if let Err(error) = self.room().await {
+            return messages.iter().map(|_| Err(error.clone())).collect();
         }
         let waiting: Vec<_> = {
             let mut state = self.state();
@@ -236,6 +242,19 @@ impl Caller {
             });
         }
         results
+    }
+
+    /// Waits until publishers may go on. Errors: `Unavailable` when memory or disk stay full.
+    async fn room(&self) -> Result<(), BrokerError> {
+        let shared = &self.inner.shared;
+        let began = tokio::time::Instant::now();
+        while shared.publishers_wait() {
+            if let Some(reason) = shared.blocked().filter(|_| began.elapsed() > PATIENCE) {
+                return Err(BrokerError::new(ErrorKind::Unavailable, format!("the broker is {reason}")));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

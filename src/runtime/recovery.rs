@@ -70,7 +70,7 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     let left_out =
         definitions.finish_restore().map_err(|error| format!("cannot recover the definitions: {error}"))?;
     left_out.iter().for_each(|text| tracing::warn!(reason = &**text, "a binding was left out"));
-    let mut workers = workers(count, config.durability);
+    let mut workers = workers(config, count);
     let mut on_interval = 0;
     for Change::Worker(id, command) in definitions.drain_changes() {
         if !found.contains(&id.0) {
@@ -94,9 +94,10 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     Ok(Recovered { definitions, sessions, users, workers })
 }
 
-fn workers(count: u16, durability: Durability) -> Vec<Worker> {
-    let worker = |number| Worker::new(WorkerId(number), WorkerLimits::default()).with_durability(durability);
-    (0..count).map(worker).collect()
+fn workers(config: &Config, count: u16) -> Vec<Worker> {
+    let limits = WorkerLimits { page_bytes: config.page_bytes, ..WorkerLimits::default() };
+    let worker = |number| Worker::new(WorkerId(number), limits.clone());
+    (0..count).map(|number| worker(number).with_durability(config.durability)).collect()
 }
 
 /// Says aloud what an operator gave up.

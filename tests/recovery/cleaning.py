@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Log cleaning under churn: the disk stays bounded, and what lives long is still there, in order, after a kill -9.
 
-With small segments and a small budget, messages come and go while a few stay: messages of a queue that nobody reads,
-an offline MQTT session's messages, retained messages, a delivery count, a stream; queues are declared and deleted
-meanwhile. Again and again the process is killed in the middle of it, and everything is compared with what it must be.
+With small segments, pages and a small budget, messages come and go while a few stay: messages of a queue that nobody
+reads, an offline MQTT session's messages, retained messages, a stream; a queue grows long while it is read, a stream is
+cut at its old end; queues are declared and deleted meanwhile. Again and again the process is killed in the middle of
+it, and everything is compared with what it must be.
 
     tests/interop/.venv/bin/python tests/recovery/cleaning.py [--rounds 3] [--workers 1]
 """
@@ -22,9 +23,12 @@ import clients  # noqa: E402
 import pika  # noqa: E402
 
 MIB = 1024 * 1024
-SEGMENT, BUDGET = MIB, 8 * MIB
+SEGMENT, BUDGET, PAGE = MIB, 8 * MIB, 64 * 1024
 # The budget, what may be written before a look at it and while a segment is cleaned, and the spares.
 DISK_MAX = BUDGET + 8 * SEGMENT
+# The long queue gets more than is taken from it.
+DEEP_PER_STEP, DEEP_TAKEN, DEEP_BODY = 300, 200, 1000
+CUT_PER_STEP, CUT_BYTES = 200, 400_000
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 SESSION = {"client_id": "cleaning-session", "clean": False, "expiry": 86_400}
 CHURN_PER_STEP, CHURN_BODY = 1000, b"c" * 1024
@@ -36,6 +40,8 @@ class Expected:
 
     def __init__(self):
         self.long, self.session, self.retained, self.stream = [], [], {}, []
+        # First and behind the last, and how many were ever published.
+        self.deep, self.cut = [0, 0], 0
         self.temporary = set()
         self.number = 0
 
@@ -45,7 +51,10 @@ def prepare(broker):
     channel.queue_declare("long", durable=True)
     channel.queue_declare("churn", durable=True)
     channel.queue_declare("tail", durable=True)
+    channel.queue_declare("deep", durable=True)
     channel.queue_declare("log", durable=True, arguments={"x-queue-type": "stream"})
+    limits = {"x-queue-type": "stream", "x-max-length-bytes": CUT_BYTES}
+    channel.queue_declare("cut", durable=True, arguments=limits)
     channel.exchange_declare("kept", "topic", durable=True)
     channel.queue_bind("long", "kept", "to.long.#")
     channel.connection.close()
@@ -54,8 +63,17 @@ def prepare(broker):
     client.close()
 
 
+def deep_body(number):
+    return f"deep {number} ".ljust(DEEP_BODY).encode()
+
+
+def pages(broker):
+    return list((broker.directory / "data").rglob("*.page"))
+
+
 def disk_bytes(broker):
-    files = (broker.directory / "data").rglob("*")
+    """Of the log; what is long lies in pages beside it."""
+    files = (broker.directory / "data").glob("worker-*/*")
     total = 0
     for file in files:
         try:
@@ -79,6 +97,11 @@ def churn(broker, expected, peak):
         body = f"long {number}"
         confirmed.basic_publish("kept", "to.long.one", body.encode(), PERSISTENT, mandatory=True)
         expected.long.append(body)
+        if number % 4 == 0:
+            # Older than every snapshot by now, and must not come back.
+            method, _, body = confirmed.basic_get("long")
+            same("the oldest of the long queue", body.decode(), expected.long.pop(0))
+            confirmed.basic_ack(method.delivery_tag)
         confirmed.basic_publish("", "log", f"record {number}".encode(), PERSISTENT)
         expected.stream.append(f"record {number}")
         mqtt.publish(f"cleaning/{number % 3}", f"session {number}")
@@ -89,11 +112,26 @@ def churn(broker, expected, peak):
             mqtt.publish(f"state/{number % 7}", "", retain=True)
             expected.retained.pop(f"state/{number % 7}")
         churn_definitions(channel, expected, number)
+        churn_long(channel, expected)
         take(channel, CHURN_PER_STEP)
         peak.append(disk_bytes(broker))
     mqtt.close()
     channel.connection.close()
     confirmed.connection.close()
+
+
+def churn_long(channel, expected):
+    for _ in range(DEEP_PER_STEP):
+        channel.basic_publish("", "deep", deep_body(expected.deep[1]), PERSISTENT)
+        expected.deep[1] += 1
+    for _ in range(DEEP_TAKEN):
+        method, _, body = channel.basic_get("deep")
+        assert body == deep_body(expected.deep[0]), f"{body[:20]} instead of {expected.deep[0]}"
+        channel.basic_ack(method.delivery_tag)
+        expected.deep[0] += 1
+    for _ in range(CUT_PER_STEP):
+        channel.basic_publish("", "cut", f"cut {expected.cut} ".ljust(1000).encode(), PERSISTENT)
+        expected.cut += 1
 
 
 def churn_definitions(channel, expected, number):
@@ -172,23 +210,48 @@ def verify(broker, expected, tail):
     channel.connection.close()
     gone.connection.close()
     expected.long.append("routed")
+    verify_deep(broker, expected)
     verify_stream(broker, expected)
+    verify_cut(broker, expected)
     verify_mqtt(broker, expected)
+    snapshots = list((broker.directory / "data").rglob("*.snap"))
+    assert snapshots, "no snapshot was written"
+    assert pages(broker), "no page was written"
+
+
+def verify_deep(broker, expected):
+    channel = clients.amqp(broker.ports["amqp"]).channel()
+    wanted = [f"deep {number}" for number in range(*expected.deep)]
+    same("the deep queue", drained(channel, "deep", False), wanted)
+    channel.connection.close()
+
+
+def verify_cut(broker, expected):
+    """A stream that lost its old end: what is left is the newest, each record still at its own offset."""
+    got = []
+    for properties, body in stream(broker, "cut"):
+        got.append(body.decode().strip())
+        number = properties.headers["x-stream-offset"]
+        assert got[-1] == f"cut {number}", f"{got[-1]} at offset {number}"
+    same("the cut stream", got, [f"cut {number}" for number in range(expected.cut - len(got), expected.cut)])
+    assert CUT_BYTES // 2 <= sum(map(len, got)) + 1000 * len(got) <= 3 * CUT_BYTES, f"{len(got)} records are left"
 
 
 def verify_stream(broker, expected):
+    same("the stream", [body.decode() for _, body in stream(broker, "log")], expected.stream)
+
+
+def stream(broker, name):
+    """Everything in it."""
     channel = clients.amqp(broker.ports["amqp"]).channel()
     channel.basic_qos(prefetch_count=100)
-    got = []
-    for method, _, body in channel.consume(
-        "log", arguments={"x-stream-offset": "first"}, inactivity_timeout=1
-    ):
+    first = {"x-stream-offset": "first"}
+    for method, properties, body in channel.consume(name, arguments=first, inactivity_timeout=1):
         if method is None:
             break
-        got.append(body.decode())
+        yield properties, body
         channel.basic_ack(method.delivery_tag)
     channel.connection.close()
-    same("the stream", got, expected.stream)
 
 
 def verify_mqtt(broker, expected):
@@ -215,12 +278,25 @@ def same(what, got, wanted):
     assert got == wanted, f"{what}: {len(got)} instead of {len(wanted)}: {got[:5]}...{got[-5:]} / {wanted[:5]}...{wanted[-5:]}"
 
 
+def verify_ends(broker):
+    """What is deleted leaves no page."""
+    channel = clients.amqp(broker.ports["amqp"]).channel()
+    for name in ("deep", "log", "cut", "long", "tail"):
+        channel.queue_delete(name)
+    channel.connection.close()
+    end = time.monotonic() + 30
+    while pages(broker):
+        assert time.monotonic() < end, f"{len(pages(broker))} page files are left"
+        time.sleep(0.1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", default="1")
     options = parser.parse_args()
-    flags = ["--log-segment-bytes", str(SEGMENT), "--log-budget-bytes", str(BUDGET), "--workers", options.workers]
+    flags = ["--log-segment-bytes", str(SEGMENT), "--log-budget-bytes", str(BUDGET), "--log-page-bytes", str(PAGE)]
+    flags += ["--workers", options.workers]
     broker = brokers.Broker(extra=flags).start()
     expected, failed = Expected(), True
     limit = DISK_MAX * int(options.workers)
@@ -244,6 +320,7 @@ def main():
             verify(broker, expected, tail)
             written = 2 * MIB * len(tail.confirmed) / 1000
             assert max(peak) <= limit + written, f"{max(peak)} bytes on the disk"
+        verify_ends(broker)
         failed = False
     finally:
         if failed:

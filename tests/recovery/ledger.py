@@ -17,11 +17,14 @@ class Ledger:
 
     `ordered`: first deliveries come in the order sent, and every consumer sees rising numbers. `once`: no number
     comes twice. Otherwise a number may come again until it is settled for good: what was settled before a complete
-    drain may not come after the next one began, and a settlement that was answered counts at once (`firm`).
+    drain may not come after the next one began, and a settlement that was answered counts at once (`settled`). With
+    `leased` what was handed out comes again by itself some time later, whatever was seen meanwhile: then only an
+    answered settlement is for good.
     """
 
-    def __init__(self, flow, destination, ordered=True, once=False):
+    def __init__(self, flow, destination, ordered=True, once=False, leased=False):
         self.flow, self.destination, self.ordered, self.once = flow, destination, ordered, once
+        self.leased = leased
         self.missing, self.seen, self.settled = set(), {}, set()
         self.floor = self.highest = self.last = -1
         self.given = self.again = 0
@@ -37,7 +40,8 @@ class Ledger:
             self.complaints["invented"].append(number)
             return
         first = number > self.floor and number not in self.seen
-        if self.ordered and (number <= self.last or (first and number < self.highest)):
+        back = number <= self.last and not (self.leased and not first)
+        if self.ordered and (back or (first and number < self.highest)):
             self.complaints["reordered"].append((number, self.last, self.highest))
         self.last = number
         if first:
@@ -56,6 +60,8 @@ class Ledger:
         lost, and what was settled in an earlier round is gone for good."""
         self.complaints["lost"] += sorted(self.missing)
         self.missing.clear()
+        if self.leased:
+            return
         recent = [number for number, when in self.seen.items() if when >= round]
         floor = (min(recent) if recent else self.flow.sent_before) - 1
         self.floor = max(self.floor, min(floor, self.highest))
