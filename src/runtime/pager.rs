@@ -1,7 +1,7 @@
 //! The pager of one worker: a thread that writes, reads and removes page files, so that the worker never waits for them.
 //!
 //! Owns: the order of that work, and what becomes of its failures. Refuses: deciding what is paged. That is the worker's,
-//! which asks for no second page of a queue or shard before it has the answer to the first: so what waits here is bounded.
+//! which has one page of a queue or shard written at a time, and few of them read: so what waits here is bounded.
 
 use super::mailbox::{Mail, Mailbox};
 use engine::worker::{

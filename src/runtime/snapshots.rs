@@ -148,3 +148,113 @@ impl Written {
 fn warn(error: &StoreError) {
     tracing::warn!(%error, "could not write a snapshot of the log; another attempt follows");
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+    use store::{LogOptions, disk::SimDisk};
+
+    /// More than an empty log begins with.
+    const INTERVAL: u64 = 1 << 16;
+
+    struct Rig {
+        disk: SimDisk,
+        log: Arc<LocalLog>,
+        snapshots: Snapshots,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let disk = SimDisk::new(1);
+            let options = LogOptions { prepare_spares: false, ..LogOptions::default() };
+            let dir = Path::new("/worker-00");
+            let codecs = Arc::new(crate::registry::codec);
+            let (log, _) =
+                LocalLog::open(dir, Arc::new(disk.clone()), options, codecs, &mut |_, _, _| {}).unwrap();
+            let log = Arc::new(log);
+            Self { disk, snapshots: Snapshots::new(log.clone(), INTERVAL, 0), log }
+        }
+
+        /// Logs so many records of 24 bytes or more, and waits until they are written.
+        fn log(&self, records: u64) {
+            let records = (0..records).map(|seq| Record::Settle { queue: QueueId(1), seqs: vec![seq] });
+            let (done, written) = mpsc::channel();
+            let on_durable = Box::new(move || done.send(()).unwrap());
+            let records = records.collect();
+            self.log.append(Batch { records, sync: true, on_durable: Some(on_durable) }).unwrap();
+            written.recv().unwrap();
+        }
+
+        fn write(&mut self, now: Millis) {
+            self.snapshots.begin(Vec::new(), now);
+            for _ in 0..10_000 {
+                if !self.snapshots.is_busy() {
+                    return;
+                }
+                assert!(!self.snapshots.is_due(now + AGE_MS, true), "never two at a time");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            panic!("the snapshot does not end");
+        }
+    }
+
+    #[test]
+    fn due_after_so_much_or_so_long_and_never_when_idle() {
+        let mut rig = Rig::new();
+        rig.log(1);
+        assert!(!rig.snapshots.is_due(AGE_MS - 1, false));
+        assert!(rig.snapshots.is_due(AGE_MS, false));
+        assert_eq!(rig.snapshots.deadline(5), Some(AGE_MS));
+        rig.log(INTERVAL / 24);
+        assert!(rig.snapshots.is_due(1, false));
+        rig.write(1);
+        assert_eq!(rig.log.snapshot_at(), Some(rig.log.end()));
+        assert!(!rig.snapshots.is_due(1000 * AGE_MS, false), "nothing came since");
+        assert_eq!(rig.snapshots.deadline(5), None);
+        rig.log(1);
+        assert!(!rig.snapshots.is_due(2, false));
+        assert!(rig.snapshots.is_due(1 + AGE_MS, false));
+    }
+
+    #[test]
+    fn two_of_them_move_the_floor_even_when_nothing_comes() {
+        let mut rig = Rig::new();
+        rig.log(10);
+        let end = rig.log.end();
+        assert_eq!(rig.snapshots.floor(), Lsn(0));
+        assert!(rig.snapshots.is_due(1, true));
+        rig.write(1);
+        assert_eq!(rig.snapshots.floor(), Lsn(0));
+        rig.write(2);
+        assert!(rig.snapshots.floor() >= end);
+        assert!(rig.log.snapshot_at().unwrap() > rig.snapshots.floor());
+    }
+
+    #[test]
+    fn one_that_fails_is_tried_again_later() {
+        let mut rig = Rig::new();
+        rig.log(10);
+        rig.disk.set_full(true);
+        rig.write(1);
+        assert_eq!(rig.log.snapshot_at(), None);
+        assert!(!rig.snapshots.is_due(RETRY_MS, true));
+        assert_eq!(rig.snapshots.deadline(5), Some(1 + RETRY_MS));
+        assert!(rig.snapshots.is_due(1 + RETRY_MS, false));
+        rig.disk.set_full(false);
+        rig.write(1 + RETRY_MS);
+        assert!(rig.log.snapshot_at().is_some());
+    }
+
+    #[test]
+    fn a_log_that_closes_gives_up_what_waits() {
+        let mut rig = Rig::new();
+        rig.log(1);
+        rig.log.close();
+        rig.snapshots.begin(Vec::new(), 1);
+        rig.snapshots.close();
+        assert_eq!(rig.log.snapshot_at(), None);
+    }
+}
