@@ -249,8 +249,8 @@ def test_shared_subscriptions_go_on_for_all_members(mortal, wire, way):
     assert sum(counts) == 10 and min(counts) > 0
 
 
-def test_retained_messages_of_every_door_survive(mortal, wire):
-    """AMQP and STOMP have no word for it, so what they publish retains nothing; MQTT clears what it set."""
+def test_retained_messages_survive(mortal, wire):
+    """Of every QoS, and what was cleared stays cleared. The other doors have no word for retaining."""
     publisher = wire("pub", at=mortal.ports["mqtt"])
     for qos, topic in enumerate(("k/0", "k/1", "k/2")):
         if qos:
