@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::registry::{Behaviours, codec, kept_message_id};
 use engine::topology::{Change, Definitions, settings::Durability};
 use engine::worker::{Worker, WorkerLimits, command::WorkerCommand, effect::Effects};
-use model::{Millis, Name, ids::WorkerId, record::Record};
+use model::{Millis, Name, error::ErrorKind, ids::WorkerId, record::Record};
 use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,8 +67,12 @@ pub(crate) fn recover(config: &Config, behaviours: Arc<Behaviours>) -> Result<Re
     };
     store::definitions(&log_dir(config, 0)?, &RealDisk, &codecs(), &mut each)
         .map_err(|error| error.to_string())?;
-    let left_out =
-        definitions.finish_restore().map_err(|error| format!("cannot recover the definitions: {error}"))?;
+    let left_out = definitions.finish_restore().map_err(|error| match error.kind {
+        ErrorKind::Unavailable => {
+            format!("a worker's directory is missing in {}: {error}", config.data.display())
+        }
+        _ => format!("cannot recover the definitions: {error}"),
+    })?;
     left_out.iter().for_each(|text| tracing::warn!(reason = &**text, "a binding was left out"));
     let mut workers = workers(config, count);
     let mut on_interval = 0;
