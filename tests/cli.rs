@@ -130,7 +130,7 @@ impl Drop for Running {
 fn version_and_help() {
     assert_eq!(success(&["--version"], &[]), format!("waystation {}\n", env!("CARGO_PKG_VERSION")));
     let help = success(&["--help"], &[]);
-    assert!(help.lines().count() <= 44 && help.lines().all(|line| line.len() <= 110), "{help}");
+    assert!(help.lines().count() <= 60 && help.lines().all(|line| line.len() <= 110), "{help}");
     for word in ["--config", "--check-config", "--amqp-listen", "WAYSTATION_AMQP_LISTEN", "inspect"] {
         assert!(help.contains(word), "{word}");
     }
