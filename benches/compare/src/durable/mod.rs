@@ -82,7 +82,7 @@ fn print_heading(title: &str, columns: &[&str]) {
 fn print_failure(cells: &[String], error: &io::Error) {
     let why: String = error.to_string().chars().filter(|c| *c != '|' && *c != '\n').take(100).collect();
     let mut all = cells.to_vec();
-    all.push(format!("failed: {why}"));
+    all.push(if why.starts_with("skipped") { why } else { format!("failed: {why}") });
     print_row(&all);
 }
 
