@@ -12,19 +12,26 @@ use model::{
     command::Signal,
     delivery::{Confirm, Delivery},
     session::{Output, Session},
+    wire::Wire,
 };
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Least room made for each read: what a quiet connection costs.
+/// Read at once from a quiet connection, by way of the stack: it keeps no buffer.
+const READ_BYTES_QUIET: usize = 4 * 1024;
+/// Least room made for each read of a connection that is not quiet.
 const READ_BYTES_MIN: usize = 8 * 1024;
+/// A connection on which nothing happens for this long gives its buffers back.
+const IDLE: Duration = Duration::from_secs(1);
+/// Bytes of buffers that are not worth giving back.
+const IDLE_BYTES: usize = 256;
 /// Most room made for each read, for peers that fill it: fewer calls, and fewer frames cut in two.
 const READ_BYTES_MAX: usize = 512 * 1024;
 /// Reads from a connection that is taken over before it has to leave.
@@ -40,6 +47,11 @@ const QUICK_MS: Millis = 20;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often a connection that was stopped from reading looks whether it may go on.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
+
+/// More than a little is held for events that are long done.
+fn held(events: &Vec<Event>) -> bool {
+    events.capacity() * size_of::<Event>() > IDLE_BYTES
+}
 
 enum Step {
     Read(io::Result<usize>),
@@ -62,6 +74,8 @@ pub(crate) struct Connection<S> {
     read_bytes: usize,
     received_bytes: usize,
     room_made: Millis,
+    /// Nothing happened since the timer was last looked at.
+    idle: bool,
     deliveries: Vec<Delivery>,
     confirms: Vec<Confirm>,
     /// Bytes from the peer and to it since the beginning.
@@ -83,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_bytes: READ_BYTES_MIN,
             received_bytes: 0,
             room_made: 0,
+            idle: false,
             deliveries: Vec::new(),
             confirms: Vec::new(),
             traffic: (0, 0),
@@ -114,8 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Name::new();
             }
             let congested = self.port.congested();
-            self.arm(sleep.as_mut(), congested);
-            match self.step(sleep.as_mut(), congested, (!told).then_some(shutdown)).await {
+            self.arm(sleep.as_mut(), congested, held(&events));
+            let step = self.step(sleep.as_mut(), congested, (!told).then_some(shutdown)).await;
+            let was_idle = std::mem::replace(&mut self.idle, matches!(step, Step::Tick));
+            match step {
                 Step::Read(Ok(0)) => return "the peer closed the connection".into(),
                 Step::Read(Ok(count)) => {
                     self.received_bytes += count;
@@ -131,7 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     self.mail(&mut events);
                 }
-                Step::Tick => self.turn(|session, now, port, out| session.tick(now, port, out)),
+                Step::Tick => {
+                    self.turn(|session, now, port, out| session.tick(now, port, out));
+                    if was_idle {
+                        self.give_back();
+                        events = Vec::new();
+                    }
+                }
                 Step::Shutdown => {
                     told = true;
                     let signal =
@@ -143,13 +166,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sets the timer: to the session's next tick, or soon when reading waits for room.
-    fn arm(&self, sleep: Pin<&mut Sleep>, congested: bool) {
+    fn arm(&self, sleep: Pin<&mut Sleep>, congested: bool, events_held: bool) {
         let now = self.port.now();
         let wait = match self.session.next_tick() {
             Some(at) => Duration::from_millis(at.saturating_sub(now)),
             None => Duration::from_secs(3600),
         };
         let wait = if congested { wait.min(CONGESTION_POLL) } else { wait };
+        let holding = events_held || self.input.capacity() + self.output.wire.tail.capacity() > IDLE_BYTES;
+        let wait = if holding { wait.min(IDLE) } else { wait };
         let deadline = Instant::now() + wait;
         let current = sleep.deadline();
         // Moving a timer costs more than firing one a little early: only do so when it matters.
@@ -185,13 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.mail_was_first = true;
                 return Poll::Ready(Step::Mail);
             }
-            if may_read {
-                self.make_room();
-                let stream = Pin::new(&mut self.stream);
-                if let Poll::Ready(result) = tokio_util::io::poll_read_buf(stream, cx, &mut self.input) {
-                    self.mail_was_first = false;
-                    return Poll::Ready(Step::Read(result));
-                }
+            if may_read && let Poll::Ready(result) = self.poll_read(cx) {
+                self.mail_was_first = false;
+                return Poll::Ready(Step::Read(result));
             }
             self.mail_was_first = false;
             if !mail_first && mail.as_mut().poll(cx).is_ready() {
@@ -207,6 +228,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Pending
         })
         .await
+    }
+
+    /// Reads what there is. A quiet connection's few bytes come by way of the stack, so that it keeps no buffer while
+    /// nothing comes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read_bytes > READ_BYTES_MIN || !self.input.is_empty() {
+            self.make_room();
+            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        }
+        let mut bytes = [0; READ_BYTES_QUIET];
+        let mut read = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        let read = read.filled();
+        if self.input.capacity() < read.len() {
+            self.input = BytesMut::from(read);
+        } else {
+            self.input.extend_from_slice(read);
+        }
+        if read.len() == READ_BYTES_QUIET {
+            // It is quiet no longer.
+            self.read_bytes = READ_BYTES_MIN * 2;
+            self.room_made = self.port.now();
+        }
+        Poll::Ready(Ok(read.len()))
+    }
+
+    /// Gives back buffers that are empty.
+    fn give_back(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.read_bytes = READ_BYTES_MIN;
+        }
+        if self.output.wire.is_empty() {
+            self.output.wire = Wire::new();
+        }
+        self.deliveries = Vec::new();
+        self.confirms = Vec::new();
+        self.outbox.give_back();
     }
 
     /// Makes room to read into once what there is runs out: twice as much for a peer that filled it at once, less for one

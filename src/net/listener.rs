@@ -148,7 +148,7 @@ impl Reception {
         let mut local = stream.local_addr().map_err(|error| error.to_string())?;
         let mut said = proxy::Header::default();
         if door.rules.proxy {
-            said = tokio::time::timeout(HANDSHAKE, proxy::read(&mut stream))
+            said = tokio::time::timeout(HANDSHAKE, Box::pin(proxy::read(&mut stream)))
                 .await
                 .map_err(|_| "no PROXY header came in time".to_owned())?
                 .map_err(|error| error.to_string())?;
@@ -168,13 +168,14 @@ impl Reception {
             return self.unwrap_websocket(stream, seed, entrance).await;
         }
         let acceptor = entrance.tls.as_ref().ok_or("no certificate is configured")?;
-        let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))
+        // What is rare is boxed below: the task of a plain connection is to be as small as that needs.
+        let stream = tokio::time::timeout(HANDSHAKE, Box::pin(acceptor.accept(stream)))
             .await
             .map_err(|_| "TLS handshake timed out".to_owned())?
             .map_err(|error| format!("TLS handshake: {error}"))?;
         let whole = door.rules.certificate == CertificateUser::Subject;
         seed.certificate_name = tls::peer_name(&stream, whole).map(Name::from).or(seed.certificate_name);
-        self.unwrap_websocket(stream, seed, entrance).await
+        Box::pin(self.unwrap_websocket(stream, seed, entrance)).await
     }
 
     async fn unwrap_websocket<S>(
@@ -197,11 +198,12 @@ impl Reception {
         let message_bytes_max = self.message_bytes_max + WEBSOCKET_HEAD_BYTES;
         let paths = &["/ws", "/mqtt", "/"];
         let options = websocket::Options { subprotocols, paths, message_bytes_max, text };
-        let stream = tokio::time::timeout(HANDSHAKE, websocket::accept(stream, &options))
+        let accept = Box::pin(websocket::accept(stream, &options));
+        let stream = tokio::time::timeout(HANDSHAKE, accept)
             .await
             .map_err(|_| "WebSocket handshake timed out".to_owned())?
             .map_err(|error| format!("WebSocket handshake: {error}"))?;
-        Ok(self.run(stream, seed, entrance).await)
+        Ok(Box::pin(self.run(stream, seed, entrance)).await)
     }
 
     async fn run<S>(&self, stream: S, seed: SessionSeed, entrance: &Entrance) -> Name
@@ -211,11 +213,12 @@ impl Reception {
         let now = self.shared.now();
         let Some(make) = &entrance.sessions else {
             let (protocol, shutdown) = (entrance.door.protocol, self.shutdown.clone());
-            return self.protocols.serve_http(protocol, stream, seed, shutdown).await;
+            return Box::pin(self.protocols.serve_http(protocol, stream, seed, shutdown)).await;
         };
         let session = make(seed.clone(), now);
         let outbox = Arc::new(Outbox::default());
         let port = Port::new(self.shared.clone(), outbox.clone(), seed, entrance.admission.clone());
-        Connection::new(stream, session, port, outbox).run(self.shutdown.clone()).await
+        let connection = Connection::new(stream, session, port, outbox);
+        Box::pin(connection.run(self.shutdown.clone())).await
     }
 }

@@ -84,6 +84,14 @@ impl Outbox {
         inner.direct_bytes = 0;
     }
 
+    /// Gives back the room that mail took, while there is none.
+    pub(crate) fn give_back(&self) {
+        let mut inner = self.lock();
+        if inner.events.is_empty() {
+            inner.events = Vec::new();
+        }
+    }
+
     /// Has the connection look around although nothing is there.
     pub(crate) fn wake(&self) {
         self.notify.notify_one();

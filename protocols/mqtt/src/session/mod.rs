@@ -337,9 +337,14 @@ impl Session for MqttSession {
         broker: &mut dyn Broker,
         out: &mut Output,
     ) {
+        let pending = self.requests.remove(&request.0);
+        if self.requests.is_empty() {
+            // Most clients ask for little after their CONNECT, and there are many of them.
+            self.requests = FxHashMap::default();
+        }
         // Time that the client spent waiting for us does not count as its silence.
         self.last_heard = now;
-        if let (Some(pending), false) = (self.requests.remove(&request.0), self.has_ended()) {
+        if let (Some(pending), false) = (pending, self.has_ended()) {
             let before = out.wire.len();
             self.renew_gate();
             self.on_reply(pending, reply, &mut Turn { now, broker, out });
