@@ -1,10 +1,11 @@
 //! What a send of SQS or SNS is known by, and what was answered to recent FIFO sends, so that a repeated one gets the
 //! same answer. The queue itself refuses the duplicate; this only remembers ids, for the five minutes that
-//! deduplication lasts.
+//! deduplication lasts. What was sent before the broker started, the queue is asked for.
 
 use super::context::Context;
 use aws_protocol::json::Object;
 use aws_protocol::native;
+use model::command::{Op, Reply};
 use model::message::Message;
 use model::{Millis, Name};
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +23,41 @@ pub(super) struct Sent {
     pub(super) id: [u8; 16],
     /// Sequence number.
     pub(super) sequence: u64,
+}
+
+impl Sent {
+    /// The answer that a message was sent with, as its properties' codec keeps it.
+    fn parse(identity: &[u8]) -> Option<Self> {
+        let (id, sequence) = identity.split_first_chunk::<16>()?;
+        Some(Self { id: *id, sequence: u64::from_be_bytes(*sequence.first_chunk()?) })
+    }
+
+    /// The answer to an earlier send to a FIFO queue with this deduplication id.
+    pub(super) async fn find(context: &Context<'_>, vhost: &Name, order: QueueOrder<'_>) -> Option<Self> {
+        let QueueOrder { queue, group, per_group, dedup } = order;
+        let scope = Some(&**group).filter(|_| per_group);
+        let recent = context.door.recent.find(&(vhost, queue, scope, dedup), context.now);
+        if recent.is_some() || context.now >= context.door.started.saturating_add(WINDOW_MS) {
+            return recent;
+        }
+        let op = Op::FindDuplicate { queue: queue.clone(), group: group.clone(), id: dedup.clone() };
+        match context.caller().op(vhost, op).await {
+            Ok(Reply::Duplicate(Some(identity))) => Self::parse(&identity),
+            _ => None,
+        }
+    }
+}
+
+/// What makes two sends to a FIFO queue the same.
+pub(super) struct QueueOrder<'a> {
+    /// The queue.
+    pub(super) queue: &'a Name,
+    /// Message group.
+    pub(super) group: &'a Name,
+    /// Deduplication is per group.
+    pub(super) per_group: bool,
+    /// Deduplication id.
+    pub(super) dedup: &'a Name,
 }
 
 /// What a send is answered with in every service.

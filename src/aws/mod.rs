@@ -73,6 +73,8 @@ pub(crate) struct AwsDoor {
     home: Home,
     ids: IdSource,
     recent: RecentSends,
+    /// When the broker started.
+    started: model::Millis,
     /// Held while a definition is read, changed and written back (rules, tags).
     definitions: tokio::sync::Mutex<()>,
 }
@@ -82,6 +84,7 @@ impl AwsDoor {
     pub(crate) fn new(caller: Caller, config: AwsConfig) -> Self {
         let home = Home { account: config.account.clone(), region: config.region.clone() };
         Self {
+            started: caller.now(),
             caller,
             config,
             home,

@@ -325,6 +325,10 @@ impl Port {
                 let queue = self.queue(&vhost, &name)?.id;
                 (queue, WorkerCommand::Status { asker, queue })
             }
+            Op::FindDuplicate { queue, group, id } => {
+                let queue = self.queue(&vhost, &queue)?.id;
+                (queue, WorkerCommand::FindDuplicate { asker, queue, group, id })
+            }
             Op::PurgeQueue(name) => {
                 let queue = self.queue(&vhost, &name)?.id;
                 (queue, WorkerCommand::Purge { asker, queue })

@@ -181,6 +181,9 @@ impl Caller {
                 WorkerCommand::Hide { asker, lease, generation, lease_ms }
             }
             Op::Status(name) => WorkerCommand::Status { asker, queue: find(&name)? },
+            Op::FindDuplicate { queue, group, id } => {
+                WorkerCommand::FindDuplicate { asker, queue: find(&queue)?, group, id }
+            }
             Op::PurgeQueue(name) => WorkerCommand::Purge { asker, queue: find(&name)? },
             Op::Append { stream, messages } => {
                 WorkerCommand::Append { asker, stream: find(&stream)?, messages }
@@ -202,6 +205,7 @@ impl Caller {
             WorkerCommand::Receive { queue, .. }
             | WorkerCommand::Get { queue, .. }
             | WorkerCommand::Status { queue, .. }
+            | WorkerCommand::FindDuplicate { queue, .. }
             | WorkerCommand::Purge { queue, .. } => (queue.worker(), 0),
             WorkerCommand::Read { stream, .. } => (stream.worker(), 0),
             WorkerCommand::Delete { lease, .. } | WorkerCommand::Hide { lease, .. } => {

@@ -50,6 +50,14 @@ impl PropertyCodec for AwsProperties {
     fn envelope(&self, properties: &Bytes) -> Envelope {
         convert::envelope(&View::of(properties))
     }
+
+    /// The message id, 16 bytes, and the sequence number where there is one, 8 bytes.
+    fn identity(&self, properties: &Bytes) -> Bytes {
+        let view = View::of(properties);
+        let mut identity = view.id.to_vec();
+        identity.extend_from_slice(view.system(SEQUENCE).unwrap_or_default());
+        identity.into()
+    }
 }
 
 /// True when `native` was written here.

@@ -92,7 +92,8 @@ impl Acl {
                 continue;
             }
             let fail = |what: &str| Err(format!("line {}: {what}", index + 1));
-            let (word, rest) = line.split_once([' ', '\t']).map_or((line, ""), |(word, rest)| (word, rest.trim()));
+            let (word, rest) =
+                line.split_once([' ', '\t']).map_or((line, ""), |(word, rest)| (word, rest.trim()));
             if rest.is_empty() {
                 return fail(&format!("'{word}' needs something behind it"));
             }
@@ -234,7 +235,11 @@ mod tests {
     fn decides_as_mosquitto_does() {
         let acl = Acl::parse(LIST).unwrap();
         let check = |user: Option<&str>, client: &str, access, topic: &str, expected: bool| {
-            assert_eq!(acl.rights(user, client).allow(access, topic), expected, "{user:?} {access:?} {topic}");
+            assert_eq!(
+                acl.rights(user, client).allow(access, topic),
+                expected,
+                "{user:?} {access:?} {topic}"
+            );
         };
         check(None, "c", Read, "anon/x", true);
         check(None, "c", Write, "anon/x", false);
@@ -263,7 +268,9 @@ mod tests {
         for good in ["#", "bob/+", "+/x", "bob/#", "dev/#", "u/bob", "bob/+/x"] {
             assert!(bob.allow_filter(good), "{good}");
         }
-        for bad in ["eve/x", "bob/secret/#", "bob/secret/+", "bob/secret", "anon/#", "$SYS/#", "u/eve", "with space"] {
+        for bad in
+            ["eve/x", "bob/secret/#", "bob/secret/+", "bob/secret", "anon/#", "$SYS/#", "u/eve", "with space"]
+        {
             assert!(!bob.allow_filter(bad), "{bad}");
         }
         let all = Acl::parse("topic #\ntopic read $SYS/broker/uptime").unwrap().rights(None, "c");

@@ -4,7 +4,7 @@ use super::attributes::{MESSAGE_BYTES_MAX, argument};
 use super::batch::{self, Batch};
 use super::{Target, fail, invalid, missing, no_queue, within};
 use crate::aws::context::{Answer, Context};
-use crate::aws::fifo::{Identity, Key, Sent, set_order};
+use crate::aws::fifo::{Identity, Key, QueueOrder, Sent, set_order};
 use crate::aws::input::{integer, parse};
 use aws_protocol::attributes::{self, Attribute, AttributesInput, Content};
 use aws_protocol::error::{ApiError, sqs};
@@ -70,7 +70,7 @@ impl Receipt {
 pub(super) async fn send(context: &Context<'_>, input: &[u8]) -> Answer {
     let entry: Entry<'_> = parse(input)?;
     let target = Target::of(context, entry.queue_url.as_deref())?;
-    let (message, receipt) = build(context, &target, &entry)?;
+    let (message, receipt) = build(context, &target, &entry).await?;
     let mut results = context.caller().publish(&target.place.vhost, vec![message]).await;
     settle(context, &target, &receipt, results.pop())?;
     let mut out = String::with_capacity(256);
@@ -94,7 +94,7 @@ pub(super) async fn send_batch(context: &Context<'_>, input: &[u8]) -> Answer {
     let mut messages = Vec::with_capacity(input.entries.len());
     let mut results: Vec<(&str, Result<Receipt, ApiError>)> = Vec::with_capacity(input.entries.len());
     for entry in &input.entries {
-        let built = build(context, &target, entry).map(|(message, receipt)| {
+        let built = build(context, &target, entry).await.map(|(message, receipt)| {
             messages.push(message);
             receipt
         });
@@ -142,7 +142,7 @@ impl Entry<'_> {
     }
 }
 
-fn build(
+async fn build(
     context: &Context<'_>,
     target: &Target,
     entry: &Entry<'_>,
@@ -159,7 +159,7 @@ fn build(
     let system =
         entry.message_system_attributes.as_ref().map_or(Ok(Vec::new()), attributes::read).map_err(wrong)?;
     check_size(target, body, &own)?;
-    let order = fifo(context, target, entry, body)?;
+    let order = fifo(context, target, entry, body).await?;
     let decoded = decode(body, &own)?;
     let trace = trace_header(&system)?;
     let identity = Identity::of(context, order.sent, target.queue.settings.fifo);
@@ -252,7 +252,12 @@ struct Order {
     sent: Option<Sent>,
 }
 
-fn fifo(context: &Context<'_>, target: &Target, entry: &Entry<'_>, body: &str) -> Result<Order, ApiError> {
+async fn fifo(
+    context: &Context<'_>,
+    target: &Target,
+    entry: &Entry<'_>,
+    body: &str,
+) -> Result<Order, ApiError> {
     let settings = &target.queue.settings;
     let group = checked_id("MessageGroupId", entry.message_group_id.as_deref())?;
     let dedup = checked_id("MessageDeduplicationId", entry.message_deduplication_id.as_deref())?;
@@ -275,8 +280,9 @@ fn fifo(context: &Context<'_>, target: &Target, entry: &Entry<'_>, body: &str) -
             ));
         }
     };
-    let scope = Some(&*group).filter(|_| settings.dedup_per_group);
-    let sent = context.door.recent.find(&(&target.place.vhost, target.name(), scope, &dedup), context.now);
+    let per_group = settings.dedup_per_group;
+    let order = QueueOrder { queue: target.name(), group: &group, per_group, dedup: &dedup };
+    let sent = Sent::find(context, &target.place.vhost, order).await;
     Ok(Order { group: Some(group), dedup: Some(dedup), sent })
 }
 

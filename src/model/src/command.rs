@@ -203,6 +203,15 @@ pub enum Op {
     },
     /// -> `Status`
     Status(Name),
+    /// What a message was known by that a queue took in with this deduplication id. -> `Duplicate`
+    FindDuplicate {
+        /// Queue.
+        queue: Name,
+        /// Message group, where it counts.
+        group: Name,
+        /// Deduplication id.
+        id: Name,
+    },
     /// Appends to a stream and says where. -> `Appended`
     Append {
         /// Stream.
@@ -311,6 +320,8 @@ pub enum Reply {
     Status(QueueStatus),
     /// State of each queue asked for that is there.
     Statuses(Vec<QueueStatus>),
+    /// Identity of an earlier message ([`crate::message::PropertyCodec::identity`]), if there is one.
+    Duplicate(Option<Bytes>),
     /// Shard and offset of each record.
     Appended(Vec<(u32, u64)>),
     /// A piece of a shard.

@@ -15,6 +15,13 @@ pub trait PropertyCodec: Send + Sync {
     /// be read is left out.
     fn envelope(&self, properties: &Bytes) -> Envelope;
 
+    /// What the publisher was told that its message is known by, as far as the properties say: opaque to the broker,
+    /// handed back to a publisher that repeats itself ([`crate::command::Op::FindDuplicate`]).
+    fn identity(&self, properties: &Bytes) -> Bytes {
+        let _ = properties;
+        Bytes::new()
+    }
+
     /// The same properties with a header set; as they are where a protocol has no such thing.
     fn with_header(&self, properties: &Bytes, name: &str, value: &Value) -> Bytes {
         let _ = (name, value);

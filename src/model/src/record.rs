@@ -152,8 +152,21 @@ pub struct QueueState {
     pub pages: Vec<(Page, Vec<Span>)>,
     /// Number, deadline and deliveries of what is taken under a deadline.
     pub leases: Vec<(u64, Millis, u32)>,
-    /// Deduplication ids: group, id, time until which it counts.
-    pub dedup: Vec<(Name, Name, Millis)>,
+    /// Deduplication ids, the oldest first.
+    pub dedup: Vec<DedupId>,
+}
+
+/// A deduplication id that a queue remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DedupId {
+    /// Message group; empty when the scope is the queue.
+    pub group: Name,
+    /// The id.
+    pub id: Name,
+    /// Until when it counts.
+    pub until_ms: Millis,
+    /// [`crate::message::PropertyCodec::identity`] of the message that had it.
+    pub identity: Bytes,
 }
 
 /// What the records about a stream shard add up to, but for those whose content is in the log.

@@ -110,8 +110,9 @@ def test_deduplication_ids_are_remembered_when_everything_is_gone(mortal, sqs, m
     settle()
     for _ in range(2):
         mortal.crash()
-        # Taken as sent. Only until the restart is it answered with the ids of the first.
-        sqs("send_message", **wish)
+        again = sqs("send_message", **wish)
+        assert again["MessageId"] == first["MessageId"]
+        assert again["SequenceNumber"] == first["SequenceNumber"]
         assert receive(sqs, url) == []
     later = sqs("send_message", **{**wish, "MessageDeduplicationId": "e"})
     assert int(later["SequenceNumber"]) > int(first["SequenceNumber"])

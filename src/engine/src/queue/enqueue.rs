@@ -6,8 +6,9 @@ use super::{
     slot::{NEVER, Slot, State, entered_ms},
 };
 use crate::{topology::settings::Overflow, worker::turn::Turn};
+use bytes::Bytes;
 use model::{
-    Millis,
+    Millis, Name,
     message::{DeathReason, Message},
 };
 use std::sync::Arc;
@@ -109,6 +110,12 @@ impl Queue {
         !is_cycle(message, &self.name)
             && (!self.settings.fifo
                 || self.dedup.admit(message, self.settings.dedup_per_group, now, dedup_ids))
+    }
+
+    /// What the message was known by that entered with this deduplication id.
+    pub(crate) fn find_duplicate(&self, group: Name, id: Name, now: Millis) -> Option<Bytes> {
+        let group = if self.settings.dedup_per_group { group } else { Name::new() };
+        self.dedup.identity(group, id, now)
     }
 
     /// Remembers the deduplication id of a message that was read from the log.

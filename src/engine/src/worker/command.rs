@@ -123,6 +123,17 @@ pub enum WorkerCommand {
         /// Queue.
         queue: QueueId,
     },
+    /// -> `Duplicate`
+    FindDuplicate {
+        /// Whom to answer.
+        asker: Asker,
+        /// Queue.
+        queue: QueueId,
+        /// Message group, where it counts.
+        group: Name,
+        /// Deduplication id.
+        id: Name,
+    },
     /// Does not count as use of the queues. -> `Statuses` of those that are there
     Statuses {
         /// Whom to answer.

@@ -84,6 +84,14 @@ impl Worker {
                     Place::Stream(stream) => Some((Reply::Status(stream.status()), false)),
                 });
             }
+            WorkerCommand::FindDuplicate { asker, queue, group, id } => {
+                self.ask(asker, queue, now, effects, |place, turn| match place {
+                    Place::Queue(queue) => {
+                        Some((Reply::Duplicate(queue.find_duplicate(group, id, turn.now)), false))
+                    }
+                    Place::Stream(_) => Some((Reply::Duplicate(None), false)),
+                });
+            }
             WorkerCommand::Statuses { asker, queues } => {
                 let statuses = queues.iter().filter_map(|queue| self.status_of(*queue)).collect();
                 effects.replies.push((asker, Reply::Statuses(statuses)));

@@ -15,7 +15,7 @@
 //!      11 page      queue u64  shard v  page
 //!      12 lease     queue u64  until v  {seq v, deliveries v}*
 //!      13 queue     queue u64  next v  spans  {seq v, failures v}*  {page, spans}*  {seq v, until v, deliveries v}*
-//!                   {group s, id s, until v}*         (in snapshots only)
+//!                   {group s, id s, until v, identity s}*         (in snapshots only)
 //!      14 shard     stream u64  shard v  first v  next v  spans  {page}*      (in snapshots only)
 //! page    number v  file bytes v  first v  count v  body bytes v  cost bytes v  first time v  last time v
 //! spans   {first v, last v}*

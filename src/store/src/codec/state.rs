@@ -4,7 +4,7 @@ use super::decode::DecodeError;
 use super::primitives::{Reader, VARINT_BYTES_MAX, bytes_max, put_bytes, put_u64, put_varint};
 use model::Millis;
 use model::ids::QueueId;
-use model::record::{Page, QueueState, Record, ShardState, Span};
+use model::record::{DedupId, Page, QueueState, Record, ShardState, Span};
 
 /// An upper bound of what a page takes.
 pub(super) const PAGE_BYTES_MAX: usize = 8 * VARINT_BYTES_MAX;
@@ -82,10 +82,11 @@ pub(super) fn put_queue(out: &mut Vec<u8>, state: &QueueState) {
         put_varints(out, &[*seq, *until_ms, (*deliveries).into()]);
     }
     put_varint(out, state.dedup.len() as u64);
-    for (group, id, until_ms) in &state.dedup {
-        put_bytes(out, group.as_bytes());
-        put_bytes(out, id.as_bytes());
-        put_varint(out, *until_ms);
+    for known in &state.dedup {
+        put_bytes(out, known.group.as_bytes());
+        put_bytes(out, known.id.as_bytes());
+        put_varint(out, known.until_ms);
+        put_bytes(out, &known.identity);
     }
 }
 
@@ -94,8 +95,10 @@ pub(super) fn queue_bytes_max(state: &QueueState) -> usize {
     let numbers = 6 + 2 * (state.live.len() + state.failures.len()) + 3 * state.leases.len();
     let pages =
         state.pages.iter().map(|(_, settled)| PAGE_BYTES_MAX + (1 + 2 * settled.len()) * VARINT_BYTES_MAX);
-    let dedup = state.dedup.iter();
-    let dedup = dedup.map(|(group, id, _)| bytes_max(group.len()) + bytes_max(id.len()) + VARINT_BYTES_MAX);
+    let dedup = state.dedup.iter().map(|known| {
+        let texts = [known.group.len(), known.id.len(), known.identity.len()];
+        texts.into_iter().map(bytes_max).sum::<usize>() + VARINT_BYTES_MAX
+    });
     8 + numbers * VARINT_BYTES_MAX + pages.sum::<usize>() + dedup.sum::<usize>()
 }
 
@@ -111,8 +114,11 @@ pub(super) fn queue(reader: &mut Reader<'_>) -> Result<QueueState, DecodeError> 
         leases: (0..reader.count(3)?)
             .map(|_| Ok((reader.varint()?, reader.varint()?, reader.varint_u32()?)))
             .collect::<Result<_, DecodeError>>()?,
-        dedup: (0..reader.count(3)?)
-            .map(|_| Ok((reader.name()?, reader.name()?, reader.varint()?)))
+        dedup: (0..reader.count(4)?)
+            .map(|_| {
+                let (group, id) = (reader.name()?, reader.name()?);
+                Ok(DedupId { group, id, until_ms: reader.varint()?, identity: reader.bytes()? })
+            })
             .collect::<Result<_, DecodeError>>()?,
     })
 }

@@ -92,6 +92,8 @@ struct Pair {
     queue: QueueId,
     ttl: bool,
     pages: bool,
+    /// Deletes wait for the disk.
+    for_good: bool,
     published: u64,
 }
 
@@ -105,7 +107,7 @@ impl Pair {
         let model = Model::new(settings.clone(), rig.now);
         // Expiry and length limit interleave in ways that the model does not follow, and priorities have many heads.
         let ttl = settings.max_length.is_none() && settings.max_priority.is_none() && !settings.fifo;
-        Self { rig, model, queue, ttl, pages, published: 0 }
+        Self { rig, model, queue, ttl, pages, for_good: settings.fifo, published: 0 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -300,7 +302,8 @@ impl Pair {
         self.model.remove(lease.seq);
         let asker = self.rig.asker(9);
         let effects = self.run(WorkerCommand::Delete { asker, lease, generation });
-        assert!(matches!(effects.replies[..], [(_, Reply::Done)]));
+        let replies = if self.for_good { &effects.durable_replies } else { &effects.replies };
+        assert!(matches!(replies[..], [(_, Reply::Done)]));
     }
 
     fn hide(&mut self, which: usize, lease_ms: u64) {
