@@ -3,7 +3,7 @@
 //! Owns: the binding tables of one exchange. Refuses: to follow a binding further (`topology::route`).
 //! Kinds that the engine routes itself: default, direct, fanout, topic, headers, x-consistent-hash, x-modulus-hash,
 //! x-random, x-local-random (one broker: the same), and x-delayed-message, which routes like the kind that its argument
-//! names (see [`delay`]). Kinds that the behaviour factory knows (`sns`, `event-bus`) route as a fanout whose bindings carry predicates. Any other is refused with
+//! names. Kinds that the behaviour factory knows (`sns`, `event-bus`) route as a fanout whose bindings carry predicates. Any other is refused with
 //! `unknown exchange type 'x'` and the kind `Precondition`: RabbitMQ 4 answers a channel error 406 there.
 
 pub(crate) mod delay;
