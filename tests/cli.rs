@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -297,6 +297,9 @@ fn one_signal_drains_and_exits_with_0() {
         let mut running = Running::start(&scratch.path("data"), &["--stomp-listen=127.0.0.1:0"]);
         let mut client = TcpStream::connect(running.address("STOMP")).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Once it is answered the broker has it; before, it may still be in the system's queue.
+        client.write_all(b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0").unwrap();
+        assert!(client.read(&mut [0; 512]).unwrap() > 0);
         running.signal(signal);
         assert_eq!(running.exit_code(), Some(0));
         assert!(client.read(&mut [0; 512]).is_ok(), "the client was told or let go, not reset");
@@ -321,7 +324,6 @@ fn a_second_signal_ends_it_at_once() {
 
 /// An AMQP connection that is open and then silent.
 fn client_that_never_closes(address: SocketAddr) -> TcpStream {
-    use std::io::Write;
     let frame = |payload: &[u8]| {
         let mut frame = vec![1, 0, 0];
         frame.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
