@@ -250,6 +250,8 @@ def eio(dice):
         broker.wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", fault]
         broker.launch()
         complaints += until_it_ends(broker, doors, when)
+        # What was sent before the end may still be on its way to the clients' books.
+        time.sleep(1)
         confirmed = {door.books.door: door.books.row()["confirmed"] for door in doors}
         time.sleep(0.5)
         late = [door.books.door for door in doors if door.books.row()["confirmed"] != confirmed[door.books.door]]
@@ -337,7 +339,7 @@ def enospc(dice):
             broker.start()
         for door in doors:
             door.consume()
-        complaints += relieved(doors, amqp, killed)
+        complaints += relieved(broker, doors, amqp, killed)
         complaints += alive(broker, "drained")
         print(
             f"full with {free} bytes free, {'killed' if killed else 'not killed'}: confirmed {at_full} by then;"
@@ -364,7 +366,7 @@ def stalled(doors):
     return before == [door.books.row()["confirmed"] for door in doors]
 
 
-def relieved(doors, amqp, killed):
+def relieved(broker, doors, amqp, killed):
     """With consumers everything goes on by itself, at every door; then it balances."""
     complaints = []
     if killed:
@@ -378,7 +380,7 @@ def relieved(doors, amqp, killed):
     on = until(lambda: all(door.books.row()["confirmed"] > before[door.books.door] for door in doors), PATIENCE)
     if not on:
         stuck = [door.books.door for door in doors if door.books.row()["confirmed"] <= before[door.books.door]]
-        complaints.append(f"did not go on by themselves: {stuck}")
+        complaints.append(f"did not go on by themselves: {stuck}; the broker said: {broker.since_launch()[-2000:]}")
     for door in doors:
         door.stopped = True
     time.sleep(1)

@@ -233,13 +233,22 @@ impl Shared {
         let short = bytes_min.max(SHORT_SEGMENT_BYTES);
         match self.spares.begin_segment(disk, header, wanted) {
             Err(error) if is_full(&error) && short < wanted => {
-                let begun = self.spares.begin_segment(disk, header, short)?;
-                if self.cramped.swap(wanted, Ordering::Relaxed) == 0 {
-                    tracing::error!(%error, "the disk is nearly full: publishers wait until there is room");
-                }
-                Ok(begun)
+                self.warn_of_full_disk(wanted, &error);
+                self.spares.begin_segment(disk, header, short).or_else(|error| {
+                    if is_full(&error) && self.spares.use_reserve(disk) {
+                        return self.spares.begin_segment(disk, header, short);
+                    }
+                    Err(error)
+                })
             }
-            other => other.inspect(|_| self.has_room()),
+            other => other.inspect(|_| self.has_room(disk)),
+        }
+    }
+
+    /// Publishers are to wait until there is room for `wanted` bytes.
+    pub(crate) fn warn_of_full_disk(&self, wanted: u64, error: &io::Error) {
+        if self.cramped.swap(wanted, Ordering::Relaxed) == 0 {
+            tracing::error!(%error, "the disk is nearly full: publishers wait until there is room");
         }
     }
 
@@ -247,11 +256,12 @@ impl Shared {
     pub(crate) fn look_for_room(&self, disk: &dyn Disk) {
         let wanted = self.cramped.load(Ordering::Relaxed);
         if wanted > 0 && self.spares.has_room(disk, wanted) {
-            self.has_room();
+            self.has_room(disk);
         }
     }
 
-    fn has_room(&self) {
+    fn has_room(&self, disk: &dyn Disk) {
+        self.spares.keep_reserve(disk);
         if self.cramped.swap(0, Ordering::Relaxed) > 0 {
             tracing::info!("the disk has room again");
         }

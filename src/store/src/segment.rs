@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// Zeroes written at once while a file is prepared.
 const ZERO_CHUNK_BYTES: usize = 1024 * 1024;
+/// Room set aside for a full disk: a few segments of the shortest kind.
+const RESERVE_BYTES: u64 = 1024 * 1024;
+/// The file that holds it.
+const RESERVE: &str = "reserve";
 /// Rest between two chunks in the background, so that commits come through.
 const ZERO_PAUSE: Duration = Duration::from_millis(2);
 
@@ -63,6 +67,8 @@ pub(crate) struct Spares {
     ready: Mutex<Vec<PathBuf>>,
     next: AtomicU64,
     stop: AtomicBool,
+    /// The reserve is there, as far as is known.
+    reserved: AtomicBool,
 }
 
 impl Spares {
@@ -74,6 +80,7 @@ impl Spares {
             ready: Mutex::new(Vec::new()),
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            reserved: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +105,7 @@ impl Spares {
                     disk.remove(&path)?;
                 }
                 FileRole::Unfinished => disk.remove(&path)?,
+                FileRole::Other if name == RESERVE => self.reserved.store(true, Ordering::Relaxed),
                 FileRole::Segment(_) | FileRole::Other => {}
             }
         }
@@ -159,6 +167,31 @@ impl Spares {
         let tried = disk.create(&path).and_then(|file| file.allocate(bytes));
         let removed = disk.remove(&path);
         tried.is_ok() && removed.is_ok()
+    }
+
+    fn reserve_path(&self) -> PathBuf {
+        self.dir.join(RESERVE)
+    }
+
+    /// Sets a little room aside for when there is none: what empties a full disk must be logged too.
+    pub(crate) fn keep_reserve(&self, disk: &dyn Disk) {
+        if self.reserved.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let path = self.reserve_path();
+        let there = disk.open_read(&path).and_then(|file| file.size());
+        if there.is_ok_and(|bytes| bytes >= RESERVE_BYTES) {
+            return;
+        }
+        let made = disk.create(&path).and_then(|file| file.allocate(RESERVE_BYTES));
+        if made.is_err() {
+            self.use_reserve(disk);
+        }
+    }
+
+    /// Gives the room back that was set aside; false when there is none.
+    pub(crate) fn use_reserve(&self, disk: &dyn Disk) -> bool {
+        self.reserved.swap(false, Ordering::Relaxed) && disk.remove(&self.reserve_path()).is_ok()
     }
 
     /// Puts a file that is no segment any more on the pile, or removes it.

@@ -3,7 +3,7 @@
 
 use crate::codec;
 use crate::commit::{CommitError, Committer};
-use crate::error::AppendError;
+use crate::error::{AppendError, is_full};
 use crate::format::RECORD_BYTES_MAX;
 use crate::log::Batch;
 use model::ids::Lsn;
@@ -243,6 +243,9 @@ impl Run {
             if self.next_look_for_room() == Some(Duration::ZERO) {
                 self.committer.shared.look_for_room(self.committer.disk.as_ref());
                 self.looked_for_room = Instant::now();
+                if self.next_look_for_room().is_none() {
+                    self.prepared_during = None;
+                }
             }
         }
     }
@@ -308,10 +311,14 @@ impl Run {
             return;
         }
         self.prepared_during = Some(committer.header.no);
+        let bytes = committer.options.segment_bytes;
         let (disk, shared) = (committer.disk.clone(), committer.shared.clone());
         let prepare = move || {
-            if let Err(error) = shared.spares.prepare(disk.as_ref()) {
-                tracing::debug!(%error, "could not prepare a log segment");
+            match shared.spares.prepare(disk.as_ref()) {
+                Ok(()) => shared.spares.keep_reserve(disk.as_ref()),
+                // While there still is room in the segment that is being written: what is on its way fits there.
+                Err(error) if is_full(&error) => shared.warn_of_full_disk(bytes, &error),
+                Err(error) => tracing::debug!(%error, "could not prepare a log segment"),
             }
         };
         self.preparing = std::thread::Builder::new().name("log-spare".to_owned()).spawn(prepare).ok();
