@@ -221,6 +221,8 @@ fn flush(file: &dyn DiskFile, group: &mut Group, offset: u64) -> io::Result<u64>
     }
     group.seal();
     write_all_at(file, &mut group.io_slices(), offset)?;
+    // Piece by piece: a sync of the log that comes meanwhile waits for one piece only.
+    file.fdatasync()?;
     let bytes = group.len() as u64;
     group.clear();
     Ok(bytes)
