@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) memory_bytes_max: u64,
     /// Message bytes in the memory of each worker.
     pub(crate) held_bytes: Vec<AtomicU64>,
+    /// Of each worker: messages come faster than its pager writes them.
+    pub(crate) outrun: Vec<AtomicBool>,
     /// Each worker's log.
     pub(crate) logs: Vec<Arc<LocalLog>>,
     /// What went through since the start.
@@ -84,6 +86,7 @@ impl Shared {
         let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as Millis);
         Self {
             held_bytes: mailboxes.iter().map(|_| AtomicU64::new(0)).collect(),
+            outrun: mailboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             worker_stats: mailboxes.iter().map(|_| Mutex::default()).collect(),
             dropped: AtomicU64::new(0),
             mailboxes,
@@ -188,6 +191,7 @@ impl Shared {
     pub(crate) fn publishers_wait(&self) -> bool {
         self.mailboxes.iter().any(|mailbox| mailbox.congested())
             || self.logs.iter().any(|log| log.backlog_bytes() > LOG_BACKLOG_BYTES)
+            || self.outrun.iter().any(|outrun| outrun.load(Ordering::Relaxed))
             || self.blocked().is_some()
     }
 

@@ -219,6 +219,9 @@ impl WorkerTask {
         if let Some(held) = self.shared.held_bytes.get(usize::from(self.id.0)) {
             held.store(stats.memory_bytes, Ordering::Relaxed);
         }
+        if let Some(outrun) = self.shared.outrun.get(usize::from(self.id.0)) {
+            outrun.store(stats.outruns_paging, Ordering::Relaxed);
+        }
         self.shared.note_stats(self.id, stats);
         self.shared.tell_alarm();
         self.worker.press(self.shared.memory_short());

@@ -23,6 +23,9 @@ use model::{
     record::{Page, Record, Target},
 };
 
+/// Pages' worth of messages that may wait to be written before publishers do.
+const PAGES_BEHIND_MAX: u64 = 24;
+
 /// After a page could not be written.
 const RETRY_MS: Millis = 1000;
 
@@ -54,6 +57,11 @@ impl Queue {
     /// Bytes of messages in memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.counts.bytes.saturating_sub(self.counts.cold_bytes)
+    }
+
+    /// Messages come faster than pages are written.
+    pub(crate) fn outruns_paging(&self, page_bytes: u64) -> bool {
+        self.cold.writing.is_some() && self.counts.log_bytes > PAGES_BEHIND_MAX * page_bytes
     }
 
     /// Moves the next page out when there is too much, and asks for the next page when it will soon be needed.

@@ -61,6 +61,8 @@ pub struct WorkerStats {
     pub memory_bytes: u64,
     /// Retained messages.
     pub retained: u64,
+    /// Some queue grows faster than its pages are written: publishers are to wait a little.
+    pub outruns_paging: bool,
 }
 
 /// One worker.
@@ -261,6 +263,7 @@ impl Worker {
                     stats.delayed += counts.delayed;
                     stats.bytes += counts.bytes;
                     stats.memory_bytes += queue.memory_bytes();
+                    stats.outruns_paging |= queue.outruns_paging(self.limits.page_bytes);
                 }
                 Place::Stream(stream) => {
                     stats.streams += 1;
