@@ -23,7 +23,7 @@ mod waiting;
 
 use crate::{
     topology::settings::{Durability, QueueSettings},
-    worker::turn::Schedule,
+    worker::{epoch::Epochs, turn::Schedule},
 };
 use cold::Cold;
 use dedup::Dedup;
@@ -35,10 +35,7 @@ use rotation::Rotation;
 use slab::Slab;
 use slot::{Slot, State};
 use slots::Slots;
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 use waiting::Waiting;
 
 pub(crate) use enqueue::Entry;
@@ -94,8 +91,7 @@ pub(crate) struct Queue {
     settled: Vec<u64>,
     /// Leases with a deadline that began, moved or ended in this turn: deadline, number, deliveries.
     told: Vec<(Millis, u64, u32)>,
-    /// First logged number of each epoch, as far as such numbers may be live.
-    epochs: VecDeque<(u64, u32)>,
+    epochs: Epochs,
     /// No message below this number needs the log.
     in_log_from: u64,
     /// Some message expires.
@@ -141,7 +137,7 @@ impl Queue {
             dedup: Dedup::default(),
             settled: Vec::new(),
             told: Vec::new(),
-            epochs: VecDeque::new(),
+            epochs: Epochs::default(),
             in_log_from: 0,
             expiring: false,
             last_used_ms: now,
@@ -181,23 +177,14 @@ impl Queue {
 
     /// A message was logged under this number.
     fn note_logged(&mut self, seq: u64, epoch: u32) {
-        if self.epochs.back().is_none_or(|(_, last)| *last < epoch) {
-            self.epochs.push_back((seq, epoch));
-        }
+        self.epochs.note(seq, epoch);
     }
 
     /// The epoch of the oldest message that needs the log, or an earlier one; `None` when no message does.
     pub(crate) fn oldest_epoch(&mut self) -> Option<u32> {
-        let Some(first) = self.slots.first_in_log(self.in_log_from) else {
-            self.in_log_from = self.slots.next_seq();
-            self.epochs.clear();
-            return None;
-        };
-        self.in_log_from = first;
-        while self.epochs.get(1).is_some_and(|(seq, _)| *seq <= first) {
-            self.epochs.pop_front();
-        }
-        self.epochs.front().map(|(_, epoch)| *epoch)
+        let first = self.slots.first_in_log(self.in_log_from);
+        self.in_log_from = first.unwrap_or_else(|| self.slots.next_seq());
+        self.epochs.oldest(first)
     }
 
     /// The way RabbitMQ's texts name a queue.

@@ -2,8 +2,8 @@
 //!
 //! The owner of the log counts epochs, a few a second, and remembers where the log stood when each began. Everything
 //! logged in an epoch lies behind that place. So when the oldest live thing is of epoch `e`, all of the log before
-//! `e`'s place may go: the usual case of queues that are kept short costs nothing. What stays long (streams, retained
-//! messages, old messages) holds this back; then the log is cleaned by copying.
+//! `e`'s place may go: the usual case of queues that are kept short costs nothing. A message that
+//! stays long outside of a page holds this back; then the log is cleaned by copying.
 
 use super::{Worker, place::Place};
 use std::collections::VecDeque;
